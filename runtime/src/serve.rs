@@ -1,0 +1,261 @@
+//! Serving and dialling gRPC: the same transport settings at both ends, in one place.
+//!
+//! Every server has health and reflection, ends its connections in order within a deadline, and then ends
+//! them anyway. Without TLS a server only listens on the loopback interface: tokens and rows never cross a
+//! network in the clear.
+
+mod abortable;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint, Server, Uri};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::Shutdown;
+use crate::shutdown::drain;
+use crate::trace_context::TraceCalls;
+
+use abortable::Abortable;
+
+/// How often an otherwise silent connection is probed.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long a probe may stay unanswered before the connection counts as broken.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What one call may have in flight unread: enough for 1 Gbit/s at 60 ms.
+const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// What all calls of one connection may have in flight unread.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// The largest HTTP/2 frame that is accepted: a batch of changes then takes one.
+const FRAME_BYTES_MAX: u32 = 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long calls may go on after a shutdown, where a server does not say otherwise.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// The pause after a connection could not be accepted, for instance because the process has no file
+/// descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A server in the making.
+#[derive(Debug)]
+pub struct Serve {
+    routes: RoutesBuilder,
+    service_names: Vec<&'static str>,
+    health: HealthReporter,
+    drain_deadline: Duration,
+}
+
+/// A server could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Without TLS, nothing but loopback will do.
+    #[error(
+        "refusing to serve on {address} without TLS: other machines could read and forge what passes; bind \
+         to 127.0.0.1 or [::1], and let a tunnel with TLS carry it to another machine"
+    )]
+    NotLoopback {
+        /// Where the listener is bound to.
+        address: SocketAddr,
+    },
+    /// The listener has no address.
+    #[error("read the listener's address")]
+    Listener(#[source] std::io::Error),
+    /// The descriptors of the services cannot be read.
+    #[error("set up server reflection")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// The transport gave up.
+    #[error("serve gRPC")]
+    Transport(#[source] tonic::transport::Error),
+}
+
+impl Serve {
+    /// A server with nothing but health and reflection.
+    #[must_use]
+    pub fn new() -> Self {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let mut routes = Routes::builder();
+        routes.add_service(health_service);
+        Self { routes, service_names: Vec::new(), health, drain_deadline: DRAIN_DEADLINE }
+    }
+
+    /// Adds a service; its health is `SERVING` from the start until the shutdown.
+    #[must_use]
+    pub fn add_service<S>(mut self, service: S) -> Self
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        self.routes.add_service(service);
+        self.service_names.push(S::NAME);
+        self
+    }
+
+    /// How long calls may go on after the shutdown before they are cut off; five seconds where nothing is
+    /// said.
+    #[must_use]
+    pub const fn drain_deadline(mut self, deadline: Duration) -> Self {
+        self.drain_deadline = deadline;
+        self
+    }
+
+    /// Changes the health of the services while they run.
+    #[must_use]
+    pub fn health(&self) -> HealthReporter {
+        self.health.clone()
+    }
+
+    /// Serves until the shutdown, and then until all calls ended or the drain deadline passed. A streaming
+    /// call that never ends by itself has to watch the shutdown too, or it is cut off at the deadline.
+    ///
+    /// # Errors
+    /// When the listener is not bound to a loopback address, or the server cannot start.
+    pub async fn run(mut self, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
+        let address = loopback_address(&listener)?;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(strait_proto::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(ServeError::Reflection)?;
+        self.routes.add_service(reflection);
+        self.set_health(ServingStatus::Serving).await;
+
+        let abort = CancellationToken::new();
+        // Whatever becomes of this future, no connection outlives it.
+        let _cut = abort.clone().drop_guard();
+        let connections = TcpIncoming::from(listener)
+            .with_nodelay(Some(true))
+            .with_keepalive(Some(KEEPALIVE_INTERVAL))
+            .then(pause_after_error)
+            .map(move |stream| stream.map(|stream| Abortable::new(stream, abort.clone())));
+        let service = TraceCalls::new(std::mem::take(&mut self.routes).routes().prepare());
+        let stopped = shutdown.clone();
+        let served = server().serve_with_incoming_shutdown(service, connections, async move {
+            stopped.cancelled().await;
+        });
+        tracing::info!(%address, services = self.service_names.join(" "), "serving");
+        self.until_drained(served, &shutdown).await
+    }
+
+    async fn until_drained(
+        &self,
+        served: impl Future<Output = Result<(), tonic::transport::Error>>,
+        shutdown: &Shutdown,
+    ) -> Result<(), ServeError> {
+        let mut served = std::pin::pin!(served);
+        tokio::select! {
+            result = &mut served => return result.map_err(ServeError::Transport),
+            () = shutdown.cancelled() => {}
+        }
+        self.set_health(ServingStatus::NotServing).await;
+        match drain("the gRPC server's calls", self.drain_deadline, served).await {
+            Some(result) => result.map_err(ServeError::Transport),
+            None => Ok(()),
+        }
+    }
+
+    async fn set_health(&self, status: ServingStatus) {
+        // The empty name stands for the server as a whole.
+        for name in self.service_names.iter().copied().chain([""]) {
+            self.health.set_service_status(name, status).await;
+        }
+    }
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The address cannot be dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// Not `http://host:port`.
+    #[error("{uri:?} is not an address to dial: expected http://HOST:PORT")]
+    Address {
+        /// As it was given.
+        uri: String,
+    },
+    /// TLS is not there yet.
+    #[error("cannot dial {uri}: TLS is not supported; use http:// with an address of this machine")]
+    Tls {
+        /// As it was given.
+        uri: Uri,
+    },
+}
+
+/// Where and how to dial: the servers' windows and keepalive, `TCP_NODELAY`, a timeout of ten seconds to
+/// connect.
+///
+/// # Errors
+/// When `uri` is not `http://HOST:PORT`.
+pub fn endpoint(uri: &str) -> Result<Endpoint, ChannelError> {
+    let address = || ChannelError::Address { uri: uri.to_owned() };
+    let parsed: Uri = uri.parse().map_err(|_| address())?;
+    match (parsed.scheme_str(), parsed.authority()) {
+        (Some("http"), Some(_)) => {}
+        (Some("https"), _) => return Err(ChannelError::Tls { uri: parsed }),
+        _ => return Err(address()),
+    }
+    let endpoint = Endpoint::from_shared(uri.to_owned()).map_err(|_| address())?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(KEEPALIVE_INTERVAL))
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX))
+}
+
+/// A channel to `uri` that connects at the first call and again whenever a call finds the connection broken.
+///
+/// # Errors
+/// When `uri` is not `http://HOST:PORT`.
+///
+/// # Panics
+/// Outside a Tokio runtime.
+pub fn channel(uri: &str) -> Result<Channel, ChannelError> {
+    endpoint(uri).map(|endpoint| endpoint.connect_lazy())
+}
+
+fn server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+}
+
+fn loopback_address(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
+    let address = listener.local_addr().map_err(ServeError::Listener)?;
+    if address.ip().to_canonical().is_loopback() {
+        Ok(address)
+    } else {
+        Err(ServeError::NotLoopback { address })
+    }
+}
+
+/// The transport asks for the next connection at once, whatever the error: without a pause it would spin.
+async fn pause_after_error<T>(accepted: std::io::Result<T>) -> std::io::Result<T> {
+    if let Err(error) = &accepted {
+        tracing::warn!(%error, "could not accept a connection");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+    accepted
+}
+
+#[cfg(test)]
+mod tests;
