@@ -1,0 +1,102 @@
+//! Which server a connection has reached.
+
+use std::fmt;
+
+use crate::Error;
+
+/// `server_version_num`: 150004 is PostgreSQL 15.4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerVersion(pub u32);
+
+impl ServerVersion {
+    /// The oldest major version that Strait works with.
+    pub const MAJOR_MIN: u32 = 14;
+    /// The newest major version that Strait is tested with.
+    pub const MAJOR_MAX: u32 = 18;
+
+    /// The major version: 15 for PostgreSQL 15.4.
+    pub fn major(self) -> u32 {
+        self.0 / 10_000
+    }
+}
+
+impl fmt::Display for ServerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 >= 100_000 {
+            write!(f, "{}.{}", self.0 / 10_000, self.0 % 10_000)
+        } else {
+            write!(f, "{}.{}.{}", self.0 / 10_000, self.0 / 100 % 100, self.0 % 100)
+        }
+    }
+}
+
+/// The family that a server belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// PostgreSQL itself and what is managed as such.
+    PostgreSql,
+    /// Greenplum, Apache Cloudberry, AnalyticDB for PostgreSQL.
+    Greenplum,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PostgreSql => "PostgreSQL",
+            Self::Greenplum => "Greenplum family",
+        })
+    }
+}
+
+/// A server as far as its behaviour depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server {
+    /// Version of PostgreSQL, or of the PostgreSQL that the family is based on.
+    pub version: ServerVersion,
+    /// The family.
+    pub dialect: Dialect,
+}
+
+impl Server {
+    /// Refuses, with what to do about it, a server that Strait does not work with: another family than plain
+    /// PostgreSQL, or a version outside of 14 to 18.
+    pub fn require_supported(&self) -> Result<(), Error> {
+        let supported = ServerVersion::MAJOR_MIN..=ServerVersion::MAJOR_MAX;
+        let remedy = "Use a server of PostgreSQL 14 to 18.";
+        if self.dialect != Dialect::PostgreSql {
+            let cause = format!("the server belongs to the {}, which is not supported yet", self.dialect);
+            return Err(Error::refused(cause, remedy));
+        }
+        if !supported.contains(&self.version.major()) {
+            return Err(Error::refused(format!("PostgreSQL {} is not supported", self.version), remedy));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_print_as_people_write_them() {
+        for (number, major, text) in [(150_004, 15, "15.4"), (180_000, 18, "18.0"), (90_624, 9, "9.6.24")] {
+            assert_eq!(ServerVersion(number).major(), major);
+            assert_eq!(ServerVersion(number).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn only_plain_postgresql_14_to_18_is_supported() {
+        for (number, dialect, supported) in [
+            (130_022, Dialect::PostgreSql, false),
+            (140_000, Dialect::PostgreSql, true),
+            (180_004, Dialect::PostgreSql, true),
+            (190_000, Dialect::PostgreSql, false),
+            (140_000, Dialect::Greenplum, false),
+        ] {
+            let server = Server { version: ServerVersion(number), dialect };
+            assert_eq!(server.require_supported().is_ok(), supported, "{server:?}");
+        }
+    }
+}
