@@ -1,1 +1,118 @@
-//! placeholder
+//! The coordinator of Strait: keeps the tasks, decides what the agents do, and shows people how it goes.
+//!
+//! ```text
+//!   operators ─► api::tasks ──► supervise ──► store (SQLite)
+//!                                  │  ▲
+//!                  task::transition┘  │ (pure)
+//!   agents ◄──► api::control ◄──► registry
+//! ```
+//!
+//! No row passes here, and nothing here opens a connection: agents dial the coordinator. While it is away,
+//! running tasks go on; when it is back it picks every task up where the store says it was, and disturbs
+//! nobody who still works under the current epoch.
+
+mod api;
+mod clock;
+mod error;
+mod registry;
+mod store;
+mod supervise;
+mod task;
+mod timings;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_proto::v1::control_service_server::ControlServiceServer;
+use strait_proto::v1::task_service_server::TaskServiceServer;
+use strait_runtime::agent::CONTROL_MESSAGE_BYTES_MAX;
+use strait_runtime::serve::{Serve, ServeError};
+use strait_runtime::{Shutdown, drain};
+use tokio::net::TcpListener;
+
+use api::{Control, Tasks};
+use registry::Registry;
+use store::{Store, StoreError};
+use supervise::Supervisor;
+use timings::Timings;
+
+/// How long tasks may take to store their last progress when the coordinator ends.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a coordinator needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The SQLite file that holds the tasks; created with its directory where it is missing. One coordinator
+    /// uses it at a time.
+    pub store: PathBuf,
+}
+
+/// Why a coordinator could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store cannot be used.
+    #[error("use the store")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The address cannot be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// Runs a coordinator on `listener` until the shutdown. Agents are left running what they run. When this
+/// returns, the store can be opened again.
+///
+/// # Errors
+/// When the store cannot be opened, is in use or was written by a newer version, or when the listener is not
+/// bound to a loopback address.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
+    run_with(config, Timings::default(), listener, shutdown).await
+}
+
+async fn run_with(
+    config: Config,
+    timings: Timings,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let store = Store::open(&config.store).await?;
+    let result = serve(store.clone(), timings, listener, shutdown).await;
+    store.close().await;
+    result
+}
+
+async fn serve(
+    store: Store,
+    timings: Timings,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let stop = shutdown.token().child_token();
+    // Whatever becomes of this future, no task is worked on without it.
+    let stopping = stop.clone().drop_guard();
+    let registry = Arc::new(Registry::default());
+    let supervisor = Supervisor::start(store, registry.clone(), timings, stop.clone()).await?;
+    let control = Control::new(supervisor.clone(), registry.clone(), stop);
+    let tasks = Tasks::new(supervisor.clone(), registry);
+    let served = Serve::new()
+        .add_service(
+            ControlServiceServer::new(control)
+                .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX),
+        )
+        .add_service(TaskServiceServer::new(tasks))
+        .run(listener, shutdown)
+        .await;
+    drop(stopping);
+    drain("the work on tasks", STOP_DEADLINE, supervisor.ended()).await;
+    Ok(served?)
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! The gRPC services: they translate, and decide nothing.
+
+mod control;
+mod status;
+mod tasks;
+mod watch;
+
+pub(crate) use control::Control;
+pub(crate) use tasks::Tasks;

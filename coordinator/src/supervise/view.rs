@@ -1,0 +1,97 @@
+//! What others see of a task while its actor works on it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use strait_proto::v1::{self, ObjectResult};
+
+use crate::task::TaskRecord;
+
+/// How many objects of a task are remembered.
+const OBJECTS_MAX: usize = 200_000;
+
+/// A task at one moment. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskView {
+    pub(crate) record: Arc<TaskRecord>,
+    /// Newer than the record's.
+    pub(crate) progress: Option<Arc<v1::TaskProgress>>,
+    pub(crate) objects: Arc<Objects>,
+    pub(crate) last_event_id: u64,
+    /// Counts the changes that are more than progress.
+    pub(crate) revision: u64,
+    /// A precheck or a pause is under way.
+    pub(crate) busy: bool,
+}
+
+impl TaskView {
+    /// Everything.
+    pub(crate) fn task(&self) -> v1::Task {
+        self.with_objects(self.objects.list())
+    }
+
+    /// For lists.
+    pub(crate) fn summary(&self) -> v1::Task {
+        self.with_objects(Vec::new())
+    }
+
+    fn with_objects(&self, objects: Vec<ObjectResult>) -> v1::Task {
+        v1::Task { progress: self.progress.as_deref().cloned(), ..self.record.to_task(objects) }
+    }
+}
+
+/// What became of each object of a task: the last result for each counts.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    by_name: RwLock<BTreeMap<ObjectKey, ObjectResult>>,
+}
+
+type ObjectKey = (String, String, String);
+
+impl Objects {
+    pub(crate) fn new(results: Vec<ObjectResult>) -> Self {
+        let objects = Self::default();
+        objects.merge(results);
+        objects
+    }
+
+    /// Takes results in and returns those that have a place; beyond the bound new objects have none.
+    pub(crate) fn merge(&self, results: Vec<ObjectResult>) -> Vec<ObjectResult> {
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = Vec::with_capacity(results.len());
+        for result in results {
+            let key = (result.object_kind.clone(), result.schema.clone(), result.name.clone());
+            if by_name.len() < OBJECTS_MAX || by_name.contains_key(&key) {
+                by_name.insert(key, result.clone());
+                taken.push(result);
+            }
+        }
+        taken
+    }
+
+    /// By kind, schema and name.
+    pub(crate) fn list(&self) -> Vec<ObjectResult> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_result_of_an_object_counts() {
+        let result = |kind: &str, name: &str, detail: &str| ObjectResult {
+            object_kind: kind.into(),
+            schema: "public".into(),
+            name: name.into(),
+            detail: detail.into(),
+            ..ObjectResult::default()
+        };
+        let objects = Objects::new(vec![result("table", "b", "1"), result("table", "a", "2")]);
+        objects.merge(vec![result("index", "b", "3"), result("table", "b", "4")]);
+        let seen: Vec<_> = objects.list().into_iter().map(|r| (r.object_kind, r.name, r.detail)).collect();
+        let expected = [("index", "b", "3"), ("table", "a", "2"), ("table", "b", "4")];
+        assert_eq!(seen, expected.map(|(kind, name, detail)| (kind.into(), name.into(), detail.into())));
+    }
+}

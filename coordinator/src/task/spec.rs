@@ -1,0 +1,279 @@
+//! Checks a specification, fills its defaults in, and says how two of them differ.
+//!
+//! Fields are called as in the task file, so that a person finds the line.
+
+use std::fmt;
+
+use strait_proto::v1::{EndpointReference, ObjectPattern, ObjectSelection, RetryPolicy, TaskSpec};
+
+/// The bounds of `retry.connection`, minutes.
+const CONNECTION_MINUTES: std::ops::RangeInclusive<u32> = 10..=1440;
+const CONNECTION_MINUTES_DEFAULT: u32 = 720;
+/// The bounds of `retry.other`, minutes.
+const OTHER_MINUTES: std::ops::RangeInclusive<u32> = 1..=1440;
+const OTHER_MINUTES_DEFAULT: u32 = 10;
+/// The longest label or name of an agent or endpoint, in bytes.
+const LABEL_BYTES_MAX: usize = 128;
+/// PostgreSQL's NAMEDATALEN - 1.
+const DATABASE_BYTES_MAX: usize = 63;
+/// A name of 63 bytes, with room for stars.
+const PATTERN_BYTES_MAX: usize = 128;
+/// How many patterns `objects.include` and `objects.exclude` may each have.
+const PATTERNS_MAX: usize = 10_000;
+
+/// One thing that is wrong with a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+/// One field in which two specifications differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) field: String,
+    pub(crate) existing: String,
+    pub(crate) given: String,
+}
+
+/// The same specification with every default filled in; the name stays as it is.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
+    let mut problems = Problems::default();
+    problems.label("name", &spec.name);
+    problems.label("environment", &spec.environment);
+    problems.endpoint("source", spec.source.as_ref());
+    problems.endpoint("destination", spec.destination.as_ref());
+    let objects = spec.objects.unwrap_or_default();
+    problems.patterns("objects.include", &objects.include);
+    problems.patterns("objects.exclude", &objects.exclude);
+    let retry = retry(spec.retry.unwrap_or_default(), &mut problems);
+    if problems.0.is_empty() {
+        Ok(TaskSpec { objects: Some(objects), retry: Some(retry), ..spec })
+    } else {
+        Err(problems.0)
+    }
+}
+
+/// Where two normalised specifications differ.
+pub(crate) fn differences(existing: &TaskSpec, given: &TaskSpec) -> Vec<Difference> {
+    let (left, right) = (fields(existing), fields(given));
+    left.into_iter()
+        .zip(right)
+        .filter(|((_, existing), (_, given))| existing != given)
+        .map(|((field, existing), (_, given))| Difference { field: field.to_owned(), existing, given })
+        .collect()
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {} there and {} here", self.field, self.existing, self.given)
+    }
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem { field: field.into(), message: message.into() });
+    }
+
+    fn text(&mut self, field: &str, value: &str, bytes_max: usize) {
+        if value.len() > bytes_max {
+            self.add(field, format!("is {} bytes long; at most {bytes_max} are possible", value.len()));
+        }
+        if value.chars().any(char::is_control) {
+            self.add(field, "contains a control character");
+        }
+    }
+
+    fn label(&mut self, field: &str, value: &str) {
+        self.text(field, value, LABEL_BYTES_MAX);
+        if value.trim() != value {
+            self.add(field, "begins or ends with a space");
+        }
+    }
+
+    fn required(&mut self, field: &str, value: &str) {
+        if value.is_empty() {
+            self.add(field, "is required");
+        }
+        self.label(field, value);
+    }
+
+    fn endpoint(&mut self, field: &str, endpoint: Option<&EndpointReference>) {
+        let Some(EndpointReference { agent, endpoint, database }) = endpoint else {
+            return self.add(field, "is required: {agent: …, endpoint: …}");
+        };
+        self.required(&format!("{field}.agent"), agent);
+        self.required(&format!("{field}.endpoint"), endpoint);
+        self.text(&format!("{field}.database"), database, DATABASE_BYTES_MAX);
+    }
+
+    fn patterns(&mut self, field: &str, patterns: &[ObjectPattern]) {
+        if patterns.len() > PATTERNS_MAX {
+            self.add(field, format!("has {} entries; at most {PATTERNS_MAX} are possible", patterns.len()));
+        }
+        for (index, pattern) in patterns.iter().enumerate() {
+            let entry = format!("{field}[{index}]");
+            if pattern.schema.is_empty() {
+                self.add(&entry, "names no schema");
+            }
+            self.text(&entry, &pattern.schema, PATTERN_BYTES_MAX);
+            self.text(&entry, &pattern.table, PATTERN_BYTES_MAX);
+        }
+    }
+}
+
+fn retry(given: RetryPolicy, problems: &mut Problems) -> RetryPolicy {
+    let or_default = |minutes, default| if minutes == 0 { default } else { minutes };
+    let connection = or_default(given.connection_minutes, CONNECTION_MINUTES_DEFAULT);
+    let other = or_default(given.other_minutes, OTHER_MINUTES_DEFAULT);
+    let before = problems.0.len();
+    for (field, minutes, bounds) in
+        [("retry.connection", connection, CONNECTION_MINUTES), ("retry.other", other, OTHER_MINUTES)]
+    {
+        if !bounds.contains(&minutes) {
+            let (least, most) = (bounds.start(), bounds.end());
+            problems.add(field, format!("is {minutes}m; it must lie between {least}m and {most}m"));
+        }
+    }
+    if problems.0.len() == before && other >= connection {
+        let default = if given.other_minutes == 0 { " (its default)" } else { "" };
+        let message =
+            format!("is {other}m{default}; it must be smaller than retry.connection, {connection}m");
+        problems.add("retry.other", message);
+    }
+    RetryPolicy { connection_minutes: connection, other_minutes: other }
+}
+
+/// Every field with its value as people read it.
+fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
+    let quoted = |text: &str| format!("{text:?}");
+    let source = spec.source.clone().unwrap_or_default();
+    let destination = spec.destination.clone().unwrap_or_default();
+    let ObjectSelection { include, exclude } = spec.objects.clone().unwrap_or_default();
+    let retry = spec.retry.unwrap_or_default();
+    vec![
+        ("name", quoted(&spec.name)),
+        ("environment", quoted(&spec.environment)),
+        ("source.agent", quoted(&source.agent)),
+        ("source.endpoint", quoted(&source.endpoint)),
+        ("source.database", quoted(&source.database)),
+        ("destination.agent", quoted(&destination.agent)),
+        ("destination.endpoint", quoted(&destination.endpoint)),
+        ("destination.database", quoted(&destination.database)),
+        ("objects.include", patterns(&include)),
+        ("objects.exclude", patterns(&exclude)),
+        ("retry.connection", format!("{}m", retry.connection_minutes)),
+        ("retry.other", format!("{}m", retry.other_minutes)),
+    ]
+}
+
+fn patterns(patterns: &[ObjectPattern]) -> String {
+    let entry = |pattern: &ObjectPattern| match pattern.table.as_str() {
+        "" => format!("schema {:?}", pattern.schema),
+        table => format!("table {:?}", format!("{}.{table}", pattern.schema)),
+    };
+    format!("[{}]", patterns.iter().map(entry).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> TaskSpec {
+        let endpoint = |agent: &str, endpoint: &str| {
+            Some(EndpointReference {
+                agent: agent.into(),
+                endpoint: endpoint.into(),
+                database: String::new(),
+            })
+        };
+        TaskSpec {
+            source: endpoint("eu-1", "orders"),
+            destination: endpoint("us-1", "warehouse"),
+            ..TaskSpec::default()
+        }
+    }
+
+    fn with_retry(connection_minutes: u32, other_minutes: u32) -> TaskSpec {
+        TaskSpec { retry: Some(RetryPolicy { connection_minutes, other_minutes }), ..valid() }
+    }
+
+    fn problem(spec: TaskSpec) -> String {
+        let problems = normalise(spec).unwrap_err();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let spec = normalise(valid()).unwrap();
+        assert_eq!(spec.retry, Some(RetryPolicy { connection_minutes: 720, other_minutes: 10 }));
+        assert_eq!(spec.objects, Some(ObjectSelection::default()));
+        assert_eq!(normalise(spec.clone()), Ok(spec));
+    }
+
+    #[test]
+    fn the_bounds_of_the_retry_windows_are_kept() {
+        for (connection, other) in [(10, 9), (1440, 1439), (11, 0), (0, 719), (720, 1)] {
+            assert!(normalise(with_retry(connection, other)).is_ok(), "{connection} {other}");
+        }
+        for (connection, other, expected) in [
+            (9, 1, "retry.connection: is 9m; it must lie between 10m and 1440m"),
+            (1441, 1, "retry.connection: is 1441m; it must lie between 10m and 1440m"),
+            (720, 1441, "retry.other: is 1441m; it must lie between 1m and 1440m"),
+            (20, 20, "retry.other: is 20m; it must be smaller than retry.connection, 20m"),
+            (10, 0, "retry.other: is 10m (its default); it must be smaller than retry.connection, 10m"),
+        ] {
+            assert_eq!(problem(with_retry(connection, other)), expected);
+        }
+    }
+
+    #[test]
+    fn every_problem_is_named_with_its_field() {
+        let pattern =
+            |schema: &str, table: &str| ObjectPattern { schema: schema.into(), table: table.into() };
+        let mut spec = TaskSpec { name: " x".into(), environment: "a\nb".into(), ..valid() };
+        spec.source = None;
+        spec.destination = Some(EndpointReference { database: "d".repeat(64), ..Default::default() });
+        spec.objects =
+            Some(ObjectSelection { include: vec![pattern("public", ""), pattern("", "t")], exclude: vec![] });
+        assert_eq!(
+            problem(spec),
+            "name: begins or ends with a space; environment: contains a control character; \
+             source: is required: {agent: …, endpoint: …}; destination.agent: is required; \
+             destination.endpoint: is required; \
+             destination.database: is 64 bytes long; at most 63 are possible; \
+             objects.include[1]: names no schema"
+        );
+    }
+
+    #[test]
+    fn differences_name_the_field_and_both_values() {
+        let existing = normalise(with_retry(720, 10)).unwrap();
+        let mut given = normalise(with_retry(600, 10)).unwrap();
+        given.objects = Some(ObjectSelection {
+            include: vec![ObjectPattern { schema: "public".into(), table: "a".into() }],
+            exclude: vec![],
+        });
+        let texts: Vec<_> = differences(&existing, &given).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                r#"objects.include is [] there and [table "public.a"] here"#,
+                "retry.connection is 720m there and 600m here"
+            ]
+        );
+        assert!(differences(&existing, &existing.clone()).is_empty());
+    }
+}

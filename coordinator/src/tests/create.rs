@@ -1,0 +1,115 @@
+use strait_proto::v1::{ListTasksRequest, RetryPolicy};
+use tonic::Code;
+
+use super::*;
+
+async fn list(coordinator: &Coordinator) -> Vec<Task> {
+    let request = ListTasksRequest { include_released: true };
+    coordinator.tasks.clone().list_tasks(request).await.unwrap().into_inner().tasks
+}
+
+fn with_retry(client_token: &str, connection_minutes: u32) -> CreateTaskRequest {
+    let retry = Some(RetryPolicy { connection_minutes, other_minutes: 0 });
+    CreateTaskRequest { spec: Some(TaskSpec { retry, ..spec() }), ..request(client_token) }
+}
+
+#[tokio::test]
+async fn a_task_is_created_once_for_each_token_also_across_restarts() {
+    let coordinator = Coordinator::start().await;
+    let first = coordinator.create(request("t1")).await.unwrap();
+    assert_eq!(first.state(), TaskState::Created);
+    let suffix = &first.task_id[..4];
+    assert_eq!(first.spec.as_ref().unwrap().name, format!("orders-to-warehouse-{suffix}"));
+    assert_eq!(coordinator.create(request("t1")).await.unwrap(), first);
+
+    let coordinator = coordinator.restart().await;
+    assert_eq!(coordinator.create(request("t1")).await.unwrap(), first);
+    let another = coordinator.create(request("t2")).await.unwrap();
+    let without_token = coordinator.create(request("")).await.unwrap();
+    let ids = list(&coordinator).await.into_iter().map(|task| task.task_id).collect::<Vec<_>>();
+    assert_eq!(ids, [first.task_id.clone(), another.task_id, without_token.task_id]);
+
+    let status = coordinator.create(with_retry("t1", 600)).await.unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists);
+    let expected = format!(
+        "client_token \"t1\" made task {}, and differs: retry.connection is 720m there and 600m here",
+        first.task_id
+    );
+    assert_eq!(status.message(), expected);
+    let status = coordinator
+        .create(CreateTaskRequest { task_id: "aaaaaaaaaaaa".into(), ..request("t1") })
+        .await
+        .unwrap_err();
+    assert!(status.message().contains("task_id is "), "{}", status.message());
+}
+
+#[tokio::test]
+async fn a_given_id_names_one_task() {
+    let coordinator = Coordinator::start().await;
+    let with_id =
+        |connection| CreateTaskRequest { task_id: "aaaaaaaaaaaa".into(), ..with_retry("", connection) };
+    let first = coordinator.create(with_id(720)).await.unwrap();
+    assert_eq!(first.task_id, "aaaaaaaaaaaa");
+    assert_eq!(coordinator.create(with_id(0)).await.unwrap(), first);
+    let status = coordinator.create(with_id(700)).await.unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists);
+    assert_eq!(
+        status.message(),
+        "task aaaaaaaaaaaa exists, and differs: retry.connection is 720m there and 700m here"
+    );
+
+    // Never assigned: there is nothing to remove anywhere.
+    assert_eq!(coordinator.release("aaaaaaaaaaaa").await.unwrap().state(), TaskState::Released);
+    assert_eq!(coordinator.task("aaaaaaaaaaaa").await.state(), TaskState::Released);
+    assert_eq!(coordinator.release("aaaaaaaaaaaa").await.unwrap().state(), TaskState::Released);
+    let anew = coordinator.create(with_id(700)).await.unwrap();
+    assert_eq!(anew.state(), TaskState::Created);
+    assert_eq!(list(&coordinator).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_created_says_which_field_is_wrong() {
+    let coordinator = Coordinator::start().await;
+    let status = coordinator.create(with_retry("", 5)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.message(), "retry.connection: is 5m; it must lie between 10m and 1440m");
+    let status =
+        coordinator.create(CreateTaskRequest { task_id: "A".into(), ..request("") }).await.unwrap_err();
+    assert!(status.message().starts_with("task_id: "), "{}", status.message());
+    let status = coordinator.create(CreateTaskRequest::default()).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "spec: is required"));
+}
+
+#[tokio::test]
+async fn a_preview_stores_nothing() {
+    let coordinator = Coordinator::start().await;
+    let preview =
+        coordinator.create(CreateTaskRequest { validate_only: true, ..request("t1") }).await.unwrap();
+    assert_eq!(preview.spec.unwrap().retry.unwrap().connection_minutes, 720);
+    assert_eq!(list(&coordinator).await, []);
+}
+
+#[tokio::test]
+async fn a_task_is_found_by_its_id_or_its_unique_name() {
+    let coordinator = Coordinator::start().await;
+    let named = |name: &str| CreateTaskRequest {
+        spec: Some(TaskSpec { name: name.into(), ..spec() }),
+        ..CreateTaskRequest::default()
+    };
+    let one = coordinator.create(named("one")).await.unwrap();
+    assert_eq!(coordinator.task("one").await, one);
+    assert_eq!(coordinator.task(&one.task_id).await, one);
+    let twin = coordinator.create(named("one")).await.unwrap();
+    let status = coordinator.pause("one").await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains(&one.task_id) && status.message().contains(&twin.task_id));
+    coordinator.release(&twin.task_id).await.unwrap();
+    assert_eq!(coordinator.task("one").await, one);
+    assert_eq!(coordinator.pause("two").await.unwrap_err().code(), Code::NotFound);
+    let status = coordinator.pause("one").await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(
+        status.message(),
+        "the task is created: pause is possible in schema-sync, full-sync, incremental or retrying"
+    );
+}
