@@ -1,0 +1,154 @@
+//! Replica identities: which tables lack one that serves, and giving them FULL.
+//!
+//! Everything is decided by what the catalog says at that moment, under the lock of [`super::locks`]: identities change,
+//! and leaves come, while a task is set up.
+
+use strait_postgres::{Client, Error, PublicationName, quote};
+use strait_proto::v1::TableName;
+use tokio_postgres::Row;
+
+use super::locks::{Ddl, with_retry};
+use super::record::{Identity, IdentityRecord, Record};
+use crate::error::{During, RunError};
+use crate::reporter::Reporter;
+use crate::source::Source;
+
+/// A relation at the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Relation {
+    pub(crate) relation_id: u32,
+    pub(crate) name: TableName,
+}
+
+impl Relation {
+    /// From a row with `oid`, `nspname`, `relname`.
+    pub(crate) fn from_row(row: &Row) -> Result<Self, Error> {
+        let name = TableName::new(row.try_get::<_, String>("nspname")?, row.try_get::<_, String>("relname")?);
+        Ok(Self { relation_id: row.try_get("oid")?, name })
+    }
+
+    /// Qualified and quoted.
+    pub(crate) fn sql(&self) -> String {
+        quote::qualified(&self.name.schema, &self.name.name)
+    }
+}
+
+/// Of the given tables, and of all leaves of the partitioned ones, those whose updates and deletes PostgreSQL would
+/// refuse once they are published. By what `RelationGetReplicaIndex` does: a key has to be unique, immediate, valid and
+/// whole. `owned` says whether this role may change it.
+const LACKING: &str = "
+    SELECT c.oid, n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE') AS owned
+    FROM (
+        SELECT c.oid FROM pg_class AS c WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'r'
+        UNION
+        SELECT leaf.relid
+        FROM pg_class AS c, pg_partition_tree(c.oid) AS leaf
+        WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'p' AND leaf.isleaf
+    ) AS published
+    JOIN pg_class AS c ON c.oid = published.oid
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident <> 'f'
+      AND (c.relreplident = 'n' OR NOT EXISTS (
+        SELECT FROM pg_index AS i
+        WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
+          AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END))
+    ORDER BY n.nspname, c.relname";
+
+/// A table without an identity that serves.
+pub(crate) struct Lacking {
+    pub(crate) relation: Relation,
+    /// Whether this role owns it, and so may change it.
+    pub(crate) owned: bool,
+}
+
+/// The tables, or leaves of them, that need REPLICA IDENTITY FULL before they can be published.
+pub(crate) async fn lacking(client: &Client, tables: &[u32]) -> Result<Vec<Lacking>, Error> {
+    let rows = client.query(LACKING, &[&tables]).await?;
+    rows.iter()
+        .map(|row| Ok(Lacking { relation: Relation::from_row(row)?, owned: row.try_get("owned")? }))
+        .collect()
+}
+
+/// Gives REPLICA IDENTITY FULL to every given table, or leaf of one, that lacks an identity, and says so. `client` is for
+/// DDL alone.
+pub(crate) async fn complete(
+    client: &Client,
+    source: &Source,
+    tables: &[u32],
+    reporter: &Reporter,
+) -> Result<(), RunError> {
+    for table in lacking(client, tables).await.during("look for tables without a replica identity")? {
+        let relation = table.relation;
+        let doing = format!("set REPLICA IDENTITY FULL on {}", relation.name);
+        let changed =
+            with_retry(client, &doing, || make_full(client, &source.publication, &relation)).await?;
+        if let Some(before) = changed {
+            reporter
+                .notice(format!(
+                    "{}: no key identifies its rows, so REPLICA IDENTITY was changed from {} to FULL; release restores it",
+                    relation.name,
+                    before.sql()
+                ))
+                .await;
+        }
+    }
+    Ok(())
+}
+
+/// One transaction: the identity and its record. None where it is FULL, or gone, by now.
+async fn make_full(
+    client: &Client,
+    publication: &PublicationName,
+    relation: &Relation,
+) -> Result<Option<Identity>, Error> {
+    let ddl = Ddl::begin(client).await?;
+    let before = match current(ddl.client(), relation.relation_id).await? {
+        None | Some((_, Identity::Full)) => {
+            ddl.roll_back().await?;
+            return Ok(None);
+        }
+        Some((relation, identity)) => IdentityRecord {
+            relation_id: relation.relation_id,
+            schema: relation.name.schema,
+            name: relation.name.name,
+            identity,
+        },
+    };
+    let (mut record, _) = Record::read(ddl.client(), publication).await?.unwrap_or_default();
+    let identity = before.identity.clone();
+    let table = quote::qualified(&before.schema, &before.name);
+    // What was recorded first is the original, whoever changed it since.
+    if record.identity(relation.relation_id).is_none() {
+        record.identities.push(before);
+    }
+    ddl.execute(&format!("ALTER TABLE ONLY {table} REPLICA IDENTITY FULL")).await?;
+    ddl.execute(&record.write_sql(publication)?).await?;
+    ddl.commit().await?;
+    Ok(Some(identity))
+}
+
+/// A table's name and replica identity now; None where it does not exist.
+pub(crate) async fn current(
+    client: &Client,
+    relation_id: u32,
+) -> Result<Option<(Relation, Identity)>, Error> {
+    const SQL: &str = "
+        SELECT c.oid, n.nspname, c.relname, c.relreplident::text AS identity,
+               (SELECT x.relname FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid
+                WHERE i.indrelid = c.oid AND i.indisreplident) AS index
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE c.oid = $1";
+    let Some(row) = client.query_opt(SQL, &[&relation_id]).await? else {
+        return Ok(None);
+    };
+    let identity: String = row.try_get("identity")?;
+    let index: Option<String> = row.try_get("index")?;
+    let identity = match (identity.as_str(), index) {
+        ("d", _) => Identity::Default,
+        ("f", _) => Identity::Full,
+        ("i", Some(index)) => Identity::Index(index),
+        // 'i' without its index, which was dropped, is NOTHING.
+        _ => Identity::Nothing,
+    };
+    Ok(Some((Relation::from_row(&row)?, identity)))
+}

@@ -1,0 +1,174 @@
+//! The publication: which tables' changes the slot decodes.
+//!
+//! It lists tables explicitly, each with `ONLY`, and leaves under their own ids (`publish_via_partition_root = false`),
+//! because a leaf's TRUNCATE is not sent under its root. A table is added only in a transaction that has seen its identity.
+
+use std::collections::HashSet;
+
+use strait_postgres::{Client, Error, quote};
+use strait_proto::v1;
+
+use super::identity::{self, Relation};
+use super::locks::{Ddl, with_retry};
+use crate::error::{During, RunError};
+use crate::reporter::Reporter;
+use crate::source::Source;
+
+/// Tables that one transaction adds or removes: each of them is locked until its end.
+const BATCH: usize = 100;
+/// How often identities may turn out to be missing again, because somebody changes them or adds partitions.
+const ROUNDS_MAX: u32 = 10;
+
+const OPTIONS: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = false";
+
+/// The tables of a model whose changes can be captured: an unlogged table leaves nothing in the log.
+pub(crate) fn published(model: &v1::SchemaModel) -> impl Iterator<Item = &v1::Table> {
+    model.tables.iter().filter(|table| !table.unlogged)
+}
+
+/// Makes the publication list exactly the model's tables, with identities that serve. `client` is for DDL alone.
+pub(crate) async fn establish(
+    client: &Client,
+    source: &Source,
+    model: &v1::SchemaModel,
+    reporter: &Reporter,
+) -> Result<(), RunError> {
+    let name = quote::identifier(source.publication.as_str());
+    let oids: Vec<u32> = published(model).map(|table| table.table_id).collect();
+    with_retry(client, "create the publication", || create(client, source)).await?;
+    remove_others(client, source, &oids).await?;
+    for _ in 0..ROUNDS_MAX {
+        identity::complete(client, source, &oids, reporter).await?;
+        if add_missing(client, source, &oids, &name).await? {
+            return Ok(());
+        }
+    }
+    Err(RunError::transient("replica identities change faster than the tables can be published"))
+}
+
+async fn create(client: &Client, source: &Source) -> Result<(), Error> {
+    let name = quote::identifier(source.publication.as_str());
+    let ddl = Ddl::begin(client).await?;
+    let exists = "SELECT FROM pg_publication WHERE pubname = $1";
+    let exists = ddl.client().query_opt(exists, &[&source.publication.as_str()]).await?.is_some();
+    let sql = if exists {
+        format!("ALTER PUBLICATION {name} SET ({OPTIONS})")
+    } else {
+        format!("CREATE PUBLICATION {name} WITH ({OPTIONS})")
+    };
+    ddl.execute(&sql).await?;
+    ddl.commit().await
+}
+
+/// The tables that the publication lists.
+async fn members(client: &Client, source: &Source) -> Result<Vec<Relation>, Error> {
+    const SQL: &str = "
+        SELECT c.oid, n.nspname, c.relname
+        FROM pg_publication AS p
+        JOIN pg_publication_rel AS r ON r.prpubid = p.oid
+        JOIN pg_class AS c ON c.oid = r.prrelid
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE p.pubname = $1
+        ORDER BY n.nspname, c.relname";
+    let rows = client.query(SQL, &[&source.publication.as_str()]).await?;
+    rows.iter().map(Relation::from_row).collect()
+}
+
+/// What an earlier attempt published under another selection.
+async fn remove_others(client: &Client, source: &Source, oids: &[u32]) -> Result<(), RunError> {
+    const DOING: &str = "remove tables from the publication";
+    let mut others = members(client, source).await.during(DOING)?;
+    others.retain(|relation| !oids.contains(&relation.relation_id));
+    for batch in others.chunks(BATCH) {
+        let sql = format!(
+            "ALTER PUBLICATION {} DROP TABLE {}",
+            quote::identifier(source.publication.as_str()),
+            list(batch)
+        );
+        with_retry(client, DOING, || async {
+            let ddl = Ddl::begin(client).await?;
+            ddl.execute(&sql).await?;
+            ddl.commit().await
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Adds what is missing. False where a table turned out to lack an identity.
+async fn add_missing(client: &Client, source: &Source, oids: &[u32], name: &str) -> Result<bool, RunError> {
+    const DOING: &str = "add tables to the publication";
+    const NAMES: &str = "
+        SELECT c.oid, n.nspname, c.relname
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE c.oid = ANY ($1::oid[])
+          AND NOT EXISTS (SELECT FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
+                          WHERE r.prrelid = c.oid AND p.pubname = $2)
+        ORDER BY n.nspname, c.relname";
+    let rows = client.query(NAMES, &[&oids, &source.publication.as_str()]).await.during(DOING)?;
+    let missing: Vec<Relation> =
+        rows.iter().map(Relation::from_row).collect::<Result<_, _>>().during(DOING)?;
+    for batch in missing.chunks(BATCH) {
+        let sql = format!("ALTER PUBLICATION {name} ADD TABLE {}", list(batch));
+        let oids: Vec<u32> = batch.iter().map(|relation| relation.relation_id).collect();
+        let added = with_retry(client, DOING, || async {
+            let ddl = Ddl::begin(client).await?;
+            // The tables are locked by this; whether each can be identified is looked at afterwards.
+            ddl.execute(&sql).await?;
+            if !identity::lacking(ddl.client(), &oids).await?.is_empty() {
+                ddl.roll_back().await?;
+                return Ok(false);
+            }
+            ddl.commit().await?;
+            Ok(true)
+        })
+        .await?;
+        if !added {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Each with ONLY: without it, children by inheritance come along.
+fn list(relations: &[Relation]) -> String {
+    let tables: Vec<String> = relations.iter().map(|relation| format!("ONLY {}", relation.sql())).collect();
+    tables.join(", ")
+}
+
+/// Checks that the publication still says what the task relies on. `oids` are the tables that exist and are begun.
+///
+/// A table that was taken out has lost the changes since: putting it back would hide that.
+pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Result<(), RunError> {
+    const DOING: &str = "check the publication";
+    const SQL: &str = "
+        SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot AND NOT puballtables AS intact
+        FROM pg_publication WHERE pubname = $1";
+    const REMEDY: &str = "Changes in between were not captured. Release the task and start it again.";
+    let publication = &source.publication;
+    let row = client.query_opt(SQL, &[&publication.as_str()]).await.during(DOING)?;
+    let Some(row) = row else {
+        return Err(RunError::definite(format!("the publication {publication} was dropped"), REMEDY));
+    };
+    if !row.try_get::<_, bool>("intact").during(DOING)? {
+        return Err(RunError::definite(
+            format!("the options of publication {publication} were changed"),
+            REMEDY,
+        ));
+    }
+    let members = members(client, source).await.during(DOING)?;
+    let members: HashSet<u32> = members.iter().map(|member| member.relation_id).collect();
+    let missing = oids.iter().find(|oid| !members.contains(oid));
+    let Some(missing) = missing else {
+        return Ok(());
+    };
+    let name = identity::current(client, *missing).await.during(DOING)?;
+    match name {
+        // Dropped between the two looks.
+        None => Ok(()),
+        Some((relation, _)) => {
+            let cause = format!("table {} was removed from publication {publication}", relation.name);
+            Err(RunError::definite(cause, REMEDY))
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! How a table is split into chunks.
+//!
+//! By ranges of heap pages, so that a chunk is a TID range scan and costs what it reads. The last chunk of a relation is
+//! open-ended, so rows on pages that were added after the plan was made are not left out. A plan belongs to one
+//! generation of its table: the numbers in the ledger mean its ranges.
+
+use std::collections::BTreeMap;
+
+use strait_postgres::{Client, quote};
+use strait_proto::v1;
+
+use crate::error::{During, RunError};
+
+/// What a chunk should hold: much more than its overhead, much less than a person would want to repeat.
+const CHUNK_BYTES: u64 = 64 << 20;
+/// Even where nearly all of a table is TOAST, a chunk has some pages.
+const CHUNK_PAGES_MIN: u64 = 64;
+
+/// The chunks of one generation of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TablePlan {
+    pub(crate) generation: u32,
+    /// What is copied, in this order: all columns but the generated ones.
+    pub(crate) columns: Vec<String>,
+    /// The table, or the leaves that it is made of.
+    pub(crate) relations: Vec<PlannedRelation>,
+    /// Chunk numbers are positions in this.
+    pub(crate) chunks: Vec<Chunk>,
+}
+
+/// A relation with rows of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlannedRelation {
+    pub(crate) relation_id: u32,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+}
+
+/// A range of heap pages of one relation; None is the beginning or the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    /// Position in the plan's relations.
+    pub(crate) relation: usize,
+    pub(crate) from_page: Option<u64>,
+    pub(crate) to_page: Option<u64>,
+}
+
+/// A relation's size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Size {
+    pages: u64,
+    /// Heap and TOAST.
+    bytes: u64,
+    /// Whether rows can be addressed by their page.
+    is_heap: bool,
+}
+
+impl TablePlan {
+    /// Stands for the plan of a table whose rows are all copied; its chunks are not needed any more.
+    pub(crate) fn unknown(generation: u32) -> Self {
+        Self { generation, columns: Vec::new(), relations: Vec::new(), chunks: Vec::new() }
+    }
+
+    /// Takes over the names of the table as it stands now. False where the plan does not describe it any more: other columns,
+    /// or other relations.
+    pub(crate) fn refit(&mut self, table: &v1::Table) -> bool {
+        let mut current = relations(table);
+        let position = |oid| self.relations.iter().position(|planned| planned.relation_id == oid);
+        // Chunks refer to relations by position, so the order stays that of the plan.
+        current.sort_by_key(|relation| position(relation.relation_id));
+        let oids =
+            |relations: &[PlannedRelation]| relations.iter().map(|it| it.relation_id).collect::<Vec<_>>();
+        let fits = self.columns == columns(table) && oids(&self.relations) == oids(&current);
+        if fits {
+            self.relations = current;
+        }
+        fits
+    }
+
+    /// What reads a chunk.
+    pub(crate) fn copy_sql(&self, chunk: Chunk) -> String {
+        let relation = &self.relations[chunk.relation];
+        let columns: Vec<String> = self.columns.iter().map(|name| quote::identifier(name)).collect();
+        let from = chunk.from_page.map(|page| format!("ctid >= '({page},0)'"));
+        let to = chunk.to_page.map(|page| format!("ctid < '({page},0)'"));
+        let range: Vec<String> = from.into_iter().chain(to).collect();
+        let condition =
+            if range.is_empty() { String::new() } else { format!(" WHERE {}", range.join(" AND ")) };
+        format!("COPY (SELECT {} FROM ONLY {}{condition}) TO STDOUT", columns.join(", "), relation.sql())
+    }
+}
+
+impl PlannedRelation {
+    /// Qualified and quoted.
+    pub(crate) fn sql(&self) -> String {
+        quote::qualified(&self.schema, &self.name)
+    }
+}
+
+/// Plans tables that were just begun, under the snapshot that they are copied from or later.
+pub(crate) async fn plan_tables(
+    client: &Client,
+    tables: &[&v1::Table],
+    generations: &BTreeMap<u32, u32>,
+) -> Result<BTreeMap<u32, TablePlan>, RunError> {
+    let oids: Vec<u32> =
+        tables.iter().flat_map(|table| relations(table)).map(|relation| relation.relation_id).collect();
+    let (sizes, page_bytes) = sizes(client, &oids).await?;
+    let plan = |table: &v1::Table| {
+        let relations = relations(table);
+        let chunks = relations.iter().enumerate().flat_map(|(relation, planned)| {
+            let size = sizes.get(&planned.relation_id).copied().unwrap_or_default();
+            split(relation, size, page_bytes)
+        });
+        TablePlan {
+            generation: generations.get(&table.table_id).copied().unwrap_or_default(),
+            columns: columns(table),
+            chunks: chunks.collect(),
+            relations,
+        }
+    };
+    Ok(tables.iter().map(|table| (table.table_id, plan(table))).collect())
+}
+
+fn columns(table: &v1::Table) -> Vec<String> {
+    let written = table.columns.iter().filter(|column| column.generated.is_none());
+    written.map(|column| column.name.clone()).collect()
+}
+
+fn relations(table: &v1::Table) -> Vec<PlannedRelation> {
+    let planned = |relation_id, schema: &str, name: &str| PlannedRelation {
+        relation_id,
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+    };
+    if table.partitioned {
+        table.leaves.iter().map(|leaf| planned(leaf.relation_id, &leaf.schema, &leaf.name)).collect()
+    } else {
+        vec![planned(table.table_id, &table.schema, &table.name)]
+    }
+}
+
+async fn sizes(client: &Client, oids: &[u32]) -> Result<(BTreeMap<u32, Size>, u64), RunError> {
+    const DOING: &str = "measure the tables";
+    // NULL for a table that is dropped meanwhile.
+    const SQL: &str = "
+        SELECT c.oid, coalesce(pg_relation_size(c.oid), 0) AS heap, coalesce(pg_table_size(c.oid), 0) AS bytes,
+               coalesce(a.amname = 'heap', false) AS is_heap, current_setting('block_size')::int8 AS page
+        FROM pg_class AS c LEFT JOIN pg_am AS a ON a.oid = c.relam
+        WHERE c.oid = ANY ($1::oid[])";
+    let mut sizes = BTreeMap::new();
+    let mut page_bytes = 8192;
+    for row in client.query(SQL, &[&oids]).await.during(DOING)? {
+        let number = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs).during(DOING);
+        page_bytes = number("page")?.max(1);
+        let size = Size {
+            pages: number("heap")?.div_ceil(page_bytes),
+            bytes: number("bytes")?,
+            is_heap: row.try_get("is_heap").during(DOING)?,
+        };
+        sizes.insert(row.try_get("oid").during(DOING)?, size);
+    }
+    Ok((sizes, page_bytes))
+}
+
+/// Splits one relation. There is always one chunk, because pages may have come since it was measured.
+fn split(relation: usize, size: Size, page_bytes: u64) -> Vec<Chunk> {
+    if !size.is_heap {
+        return vec![Chunk { relation, from_page: None, to_page: None }];
+    }
+    let pages = chunk_pages(size, page_bytes);
+    let count = size.pages.div_ceil(pages).max(1);
+    (0..count)
+        .map(|number| Chunk {
+            relation,
+            from_page: (number > 0).then_some(number * pages),
+            to_page: (number + 1 < count).then_some((number + 1) * pages),
+        })
+        .collect()
+}
+
+/// Pages of one chunk: fewer where rows have much of their size in TOAST.
+fn chunk_pages(size: Size, page_bytes: u64) -> u64 {
+    let pages = CHUNK_BYTES / page_bytes;
+    let heap_bytes = (size.pages * page_bytes).max(1);
+    let scaled = u128::from(pages) * u128::from(heap_bytes) / u128::from(size.bytes.max(heap_bytes));
+    u64::try_from(scaled).unwrap_or(pages).max(CHUNK_PAGES_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 8192;
+
+    fn heap(pages: u64, bytes: u64) -> Size {
+        Size { pages, bytes, is_heap: true }
+    }
+
+    #[test]
+    fn chunks_cover_every_page_once_and_the_last_one_is_open() {
+        for pages in [0, 1, 8191, 8192, 8193, 16_384, 16_385, 1_000_000] {
+            let chunks = split(0, heap(pages, pages * PAGE), PAGE);
+            let (first, last) = (chunks[0], chunks[chunks.len() - 1]);
+            assert_eq!((first.from_page, last.to_page), (None, None), "{pages}");
+            for pair in chunks.windows(2) {
+                assert!(pair[0].to_page.is_some());
+                assert_eq!(pair[0].to_page, pair[1].from_page, "{pages}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_chunks_follows_heap_and_toast() {
+        for (pages, bytes, chunks) in [
+            (0, 0, 1),
+            (8192, 8192 * PAGE, 1),
+            (8193, 8193 * PAGE, 2),
+            (81_920, 81_920 * PAGE, 10),
+            // As much again in TOAST: half the pages a chunk.
+            (81_920, 2 * 81_920 * PAGE, 20),
+            // Nearly everything is TOAST: never fewer than 64 pages a chunk.
+            (128, 1 << 40, 2),
+        ] {
+            assert_eq!(split(0, heap(pages, bytes), PAGE).len(), chunks, "{pages} pages");
+        }
+        assert_eq!(split(0, Size { pages: 1 << 20, bytes: 1 << 33, is_heap: false }, PAGE).len(), 1);
+    }
+
+    fn column(name: &str, generated: bool) -> v1::Column {
+        let generated = generated.then(v1::GeneratedColumn::default);
+        v1::Column { name: name.into(), generated, ..Default::default() }
+    }
+
+    fn table() -> v1::Table {
+        v1::Table {
+            table_id: 7,
+            schema: "s".into(),
+            name: "T".into(),
+            columns: vec![column("a", false), column("g", true), column("b \"x\"", false)],
+            ..Default::default()
+        }
+    }
+
+    fn plan(table: &v1::Table) -> TablePlan {
+        TablePlan { generation: 1, columns: columns(table), relations: relations(table), chunks: Vec::new() }
+    }
+
+    #[test]
+    fn chunks_are_read_without_generated_columns_and_without_children() {
+        let copy = plan(&table());
+        for (from_page, to_page, sql) in [
+            (None, None, r#"COPY (SELECT "a", "b ""x""" FROM ONLY "s"."T") TO STDOUT"#),
+            (
+                Some(5),
+                Some(9),
+                r#"COPY (SELECT "a", "b ""x""" FROM ONLY "s"."T" WHERE ctid >= '(5,0)' AND ctid < '(9,0)') TO STDOUT"#,
+            ),
+            (
+                Some(9),
+                None,
+                r#"COPY (SELECT "a", "b ""x""" FROM ONLY "s"."T" WHERE ctid >= '(9,0)') TO STDOUT"#,
+            ),
+        ] {
+            assert_eq!(copy.copy_sql(Chunk { relation: 0, from_page, to_page }), sql);
+        }
+    }
+
+    #[test]
+    fn a_plan_fits_until_columns_or_partitions_change() {
+        let leaf = |relation_id| v1::Leaf { relation_id, ..Default::default() };
+        let flat = v1::Table { partitioned: true, leaves: vec![leaf(1), leaf(2)], ..table() };
+        let mut copy = plan(&flat);
+        assert!(copy.refit(&v1::Table { leaves: vec![leaf(2), leaf(1)], ..flat.clone() }));
+        assert_eq!(copy.relations.iter().map(|it| it.relation_id).collect::<Vec<_>>(), [1, 2]);
+        for leaves in [vec![leaf(1)], vec![leaf(1), leaf(3)], vec![leaf(1), leaf(2), leaf(3)]] {
+            assert!(!copy.refit(&v1::Table { leaves, ..flat.clone() }));
+        }
+
+        let mut copy = plan(&table());
+        assert!(copy.refit(&v1::Table { name: "renamed".into(), ..table() }));
+        assert_eq!(copy.relations[0].name, "renamed");
+        let mut wider = table();
+        wider.columns.push(column("c", false));
+        assert!(!copy.refit(&wider));
+    }
+}

@@ -1,0 +1,235 @@
+//! One attempt: connects, asks the destination where it stands, and does what is missing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use strait_postgres::replication::ReplicationConnection;
+use strait_postgres::{Client, catalog};
+use strait_proto::Lsn;
+use strait_proto::v1::{self, TaskState};
+
+use super::Run;
+use crate::capture::leaves::Leaves;
+use crate::capture::record::Record;
+use crate::capture::{SnapshotLease, publication, slot};
+use crate::copy::CopyCounters;
+use crate::error::{During, RunError};
+use crate::sink::Sink;
+use crate::stream::{OnceMarker, StreamRun};
+
+/// The connections of an attempt.
+pub(super) struct Attempt<'a> {
+    pub(super) run: &'a Run,
+    /// For single statements that do not wait: nothing else may open a transaction on it.
+    pub(super) client: Arc<Client>,
+    pub(super) sink: Sink,
+}
+
+/// A task whose tables are begun.
+pub(super) struct Begun {
+    pub(super) model: v1::SchemaModel,
+    pub(super) states: Vec<v1::TableState>,
+}
+
+impl Run {
+    /// Ends without an error only where `once` is fulfilled.
+    pub(super) async fn attempt(
+        &self,
+        lease: &mut Option<SnapshotLease>,
+        marker: &mut OnceMarker,
+    ) -> Result<(), RunError> {
+        let client = self.connect().await?;
+        let mut replication =
+            self.source.connect_replication().await.during("connect to the source for replication")?;
+        let system = replication.identify_system().await.during("identify the source")?;
+        let identity =
+            v1::SourceIdentity { system_identifier: system.system_identifier, timeline: system.timeline };
+        let (sink, opened) = Sink::open(&self.assign, identity).await?;
+        let attempt = Attempt { run: self, client: Arc::new(client), sink };
+        attempt.go_on(opened, replication, lease, marker).await
+    }
+
+    async fn connect(&self) -> Result<Client, RunError> {
+        const DOING: &str = "connect to the source";
+        let client = self.source.connect().await.during(DOING)?;
+        client.server().await.and_then(|server| server.require_supported()).during(DOING)?;
+        let row = client.query_one("SELECT pg_is_in_recovery()", &[]).await.during(DOING)?;
+        if row.try_get(0).during(DOING)? {
+            return Err(RunError::connection(
+                "the source is a server in recovery, which cannot be followed: waiting for a primary",
+            ));
+        }
+        Ok(client)
+    }
+}
+
+impl Attempt<'_> {
+    async fn go_on(
+        self,
+        opened: v1::OpenTaskResponse,
+        replication: ReplicationConnection,
+        lease: &mut Option<SnapshotLease>,
+        marker: &mut OnceMarker,
+    ) -> Result<(), RunError> {
+        let begun = match &opened.checkpoint {
+            None => self.begin_fresh(replication, lease).await?,
+            Some(checkpoint) => {
+                drop(replication);
+                self.resume(checkpoint, opened.tables).await?
+            }
+        };
+        let begun = Box::pin(self.copy(begun, lease)).await?;
+        // All tables stand: nothing needs the snapshot any more, and it holds back the source's cleanup.
+        *lease = None;
+        let leaves = self.leaves(&begun.model).await?;
+        self.run.reporter.enter(TaskState::Incremental).await;
+        let copied = Arc::new(CopyCounters::new(&begun.model, &begun.states));
+        let stream = StreamRun {
+            source: &self.run.source,
+            sink: &self.sink,
+            reporter: &self.run.reporter,
+            client: Arc::clone(&self.client),
+            model: &begun.model,
+            leaves,
+            copied,
+            heartbeat: self.run.heartbeat,
+            tracker: &self.run.tracker,
+        };
+        Box::pin(stream.run(self.run.assign.once.then_some(marker))).await
+    }
+
+    /// A task that the destination has a checkpoint of: whether it can go on from there, and what it consists of.
+    async fn resume(
+        &self,
+        checkpoint: &v1::Checkpoint,
+        states: Vec<v1::TableState>,
+    ) -> Result<Begun, RunError> {
+        let source = &self.run.source;
+        continuity(checkpoint, self.sink.source())?;
+        let state = slot::read(&self.client, &source.slot).await.during("check the replication slot")?;
+        slot::verify(&source.slot, state.as_ref(), Lsn(checkpoint.durable_lsn))?;
+        let mut model = self.load().await?;
+        self.keep_begun(&mut model, &states).await;
+        let tables: Vec<u32> = publication::published(&model).map(|table| table.table_id).collect();
+        publication::verify(&self.client, source, &tables).await?;
+        Ok(Begun { model, states })
+    }
+
+    pub(super) async fn load(&self) -> Result<v1::SchemaModel, RunError> {
+        catalog::load(&self.client, &self.run.selection).await.during("read the catalog of the source")
+    }
+
+    /// Takes out of the model what was made after the task began, and says what differs.
+    async fn keep_begun(&self, model: &mut v1::SchemaModel, states: &[v1::TableState]) {
+        let begun: HashSet<u32> = states.iter().map(|state| state.table_id).collect();
+        let newer = model.tables.extract_if(.., |table| !begun.contains(&table.table_id));
+        let newer: Vec<v1::TableName> = newer.map(|table| table_name(&table)).collect();
+        let owned_by_newer = |sequence: &v1::Sequence| {
+            sequence.owner_table.as_ref().is_some_and(|owner| newer.contains(owner))
+        };
+        model.sequences.retain(|sequence| !owned_by_newer(sequence));
+        if !newer.is_empty() {
+            let text = format!("created after the task began, not synchronised: {}", names(&newer));
+            self.run.reporter.notice(text).await;
+        }
+        let dropped = states.len() - model.tables.len();
+        if dropped > 0 {
+            let text = format!(
+                "{dropped} of the task's tables were dropped at the source; they stay at the destination"
+            );
+            self.run.reporter.notice(text).await;
+        }
+    }
+
+    /// What is known of the partitions, brought up to date.
+    async fn leaves(&self, model: &v1::SchemaModel) -> Result<Leaves, RunError> {
+        const DOING: &str = "read the record of the publication";
+        let source = &self.run.source;
+        let (record, ours) =
+            Record::read(&self.client, &source.publication).await.during(DOING)?.unwrap_or_default();
+        let flattened = model.tables.iter().filter(|table| table.partitioned).map(|table| table.table_id);
+        let flattened: HashSet<u32> = flattened.chain(record.leaves.keys().copied()).collect();
+        let unrecorded = flattened.iter().any(|table| !record.leaves.contains_key(table));
+        if !ours || unrecorded {
+            let cause = format!(
+                "the comment of publication {} was changed: which partitions belong to the task is not known any more",
+                source.publication
+            );
+            return Err(RunError::definite(
+                cause,
+                "Put the comment back as it was (COMMENT ON PUBLICATION), or release the task and start it again.",
+            ));
+        }
+        let mut leaves = Leaves::new(source, &self.run.selection, flattened.into_iter(), &record);
+        leaves.refresh(&self.client, &self.run.reporter).await?;
+        Ok(leaves)
+    }
+}
+
+/// Positions of another cluster or timeline mean nothing here.
+fn continuity(checkpoint: &v1::Checkpoint, source: &v1::SourceIdentity) -> Result<(), RunError> {
+    const REMEDY: &str = "Point the endpoint at the original server again, or release the task and start it again: it \
+                          copies the data anew.";
+    let Some(stored) = &checkpoint.source else {
+        return Err(RunError::transient(
+            "the destination does not say which server its checkpoint belongs to",
+        ));
+    };
+    if stored.system_identifier != source.system_identifier {
+        let cause = format!(
+            "the endpoint leads to another cluster than the one that the task began with (system identifier {} instead of \
+             {})",
+            source.system_identifier, stored.system_identifier
+        );
+        return Err(RunError::definite(cause, REMEDY));
+    }
+    if stored.timeline != source.timeline {
+        let cause = format!(
+            "the source is on timeline {} and the task on {}: a standby was promoted or a backup restored, so what the \
+             destination has may not be part of its history",
+            source.timeline, stored.timeline
+        );
+        return Err(RunError::definite(cause, REMEDY));
+    }
+    Ok(())
+}
+
+pub(super) fn table_name(table: &v1::Table) -> v1::TableName {
+    v1::TableName::new(&*table.schema, &*table.name)
+}
+
+/// Some names, for people.
+fn names(names: &[v1::TableName]) -> String {
+    const NAMES_MAX: usize = 20;
+    let mut text: Vec<String> = names.iter().take(NAMES_MAX).map(ToString::to_string).collect();
+    if names.len() > NAMES_MAX {
+        text.push(format!("and {} more", names.len() - NAMES_MAX));
+    }
+    text.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_of_another_cluster_or_timeline_is_refused() {
+        let identity =
+            |system: &str, timeline| v1::SourceIdentity { system_identifier: system.into(), timeline };
+        let checkpoint = |source| v1::Checkpoint { durable_lsn: 5, source };
+        let now = identity("a", 2);
+        for (stored, words) in [
+            (Some(identity("a", 2)), None),
+            (Some(identity("b", 2)), Some("another cluster")),
+            (Some(identity("a", 1)), Some("timeline")),
+            (None, Some("does not say")),
+        ] {
+            let result = continuity(&checkpoint(stored), &now);
+            match (result, words) {
+                (Ok(()), None) => {}
+                (Err(error), Some(words)) => assert!(error.failure().cause.contains(words), "{error}"),
+                (result, words) => panic!("{result:?} {words:?}"),
+            }
+        }
+    }
+}

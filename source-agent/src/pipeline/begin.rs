@@ -1,0 +1,140 @@
+//! Beginning tables: the whole task at first, single tables again where their copy cannot be continued.
+//!
+//! In this order, so that no change falls between the snapshot and the stream: identity and publication committed, then the
+//! slot, which exports the snapshot, then the beginning at the destination. The catalog is read before and after the
+//! slot: where it changed in between, the snapshot is not of what was read, and everything starts over.
+
+use strait_postgres::catalog;
+use strait_postgres::replication::{ReplicationConnection, SlotLifetime};
+use strait_proto::v1::{self, ReplicaIdentity, TaskState};
+
+use super::attempt::{Attempt, Begun};
+use crate::capture::{SnapshotLease, identity, leaves, publication, slot};
+use crate::error::{During, RunError};
+
+impl Attempt<'_> {
+    /// Begins a task that the destination knows nothing of. What an earlier attempt left is removed first.
+    pub(super) async fn begin_fresh(
+        &self,
+        replication: ReplicationConnection,
+        lease: &mut Option<SnapshotLease>,
+    ) -> Result<Begun, RunError> {
+        let (source, reporter) = (&self.run.source, &self.run.reporter);
+        reporter.enter(TaskState::SchemaSync).await;
+        *lease = None;
+        for stale in [&source.copy_slot, &source.slot] {
+            if slot::drop(&self.client, stale, &source.application_name).await? {
+                tracing::info!(slot = %stale, "dropped a replication slot that an earlier attempt left");
+            }
+        }
+        let model = self.load().await?;
+        if model.tables.is_empty() {
+            return Err(RunError::definite(
+                "the selection covers no table that can be synchronised",
+                "Change `objects` of the task: strait task precheck says what the selection finds.",
+            ));
+        }
+        reporter.objects(model.skipped.clone()).await;
+        self.sink.apply_schema(&model, reporter).await?;
+        reporter.moved().await;
+
+        reporter.enter(TaskState::FullSync).await;
+        let ddl = source.connect().await.during("connect to publish the tables")?;
+        publication::establish(&ddl, source, &model, reporter).await?;
+        let created =
+            SnapshotLease::create(replication, &self.client, &source.slot, SlotLifetime::Permanent, reporter)
+                .await?;
+        let model = self.unchanged(&model, reload_all).await?;
+        let tables: Vec<&v1::Table> = model.tables.iter().collect();
+        leaves::begin(&ddl, source, &tables).await?;
+        let states = self.begin_tables(&tables, &created).await?;
+        *lease = Some(created);
+        Ok(Begun { model, states })
+    }
+
+    /// Begins tables again under a fresh snapshot; it replaces the lease, which nothing needs any more.
+    pub(super) async fn begin_again(
+        &self,
+        table_ids: &[u32],
+        lease: &mut Option<SnapshotLease>,
+    ) -> Result<Begun, RunError> {
+        let (source, reporter) = (&self.run.source, &self.run.reporter);
+        *lease = None;
+        slot::drop(&self.client, &source.copy_slot, &source.application_name).await?;
+        let only_these = |mut model: v1::SchemaModel| {
+            model.tables.retain(|table| table_ids.contains(&table.table_id));
+            v1::SchemaModel { tables: model.tables, ..Default::default() }
+        };
+        let model = only_these(self.load().await?);
+        if model.tables.len() != table_ids.len() {
+            return Err(RunError::definite(
+                "a table of the task was dropped at the source, or is not covered by the selection any more, before its \
+                 copy was complete",
+                "Release the task and start it again.",
+            ));
+        }
+        let ddl = source.connect().await.during("connect to publish the tables")?;
+        identity::complete(&ddl, source, table_ids, reporter).await?;
+        let replication = source.connect_replication().await.during("connect for a snapshot")?;
+        let created = SnapshotLease::create(
+            replication,
+            &self.client,
+            &source.copy_slot,
+            SlotLifetime::Temporary,
+            reporter,
+        )
+        .await?;
+        let model = self.unchanged(&model, only_these).await?;
+        let tables: Vec<&v1::Table> = model.tables.iter().collect();
+        leaves::begin(&ddl, source, &tables).await?;
+        let states = self.begin_tables(&tables, &created).await?;
+        *lease = Some(created);
+        Ok(Begun { model, states })
+    }
+
+    /// Reads the catalog again, now that the slot stands. Tables that still lack an identity count as changed.
+    async fn unchanged(
+        &self,
+        before: &v1::SchemaModel,
+        part: impl FnOnce(v1::SchemaModel) -> v1::SchemaModel,
+    ) -> Result<v1::SchemaModel, RunError> {
+        let model = part(self.load().await?);
+        let tables: Vec<u32> = publication::published(&model).map(|table| table.table_id).collect();
+        let lacking =
+            identity::lacking(&self.client, &tables).await.during("check the replica identities")?;
+        if lacking.is_empty()
+            && catalog::same_structure(&without_identities(before), &without_identities(&model))
+        {
+            return Ok(model);
+        }
+        Err(RunError::transient("the schema of the source changed while the tables began: starting over"))
+    }
+
+    async fn begin_tables(
+        &self,
+        tables: &[&v1::Table],
+        lease: &SnapshotLease,
+    ) -> Result<Vec<v1::TableState>, RunError> {
+        let table_ids = tables.iter().map(|table| table.table_id).collect();
+        let states = self.sink.begin_tables(table_ids, lease.consistent_point).await?;
+        self.run.reporter.moved().await;
+        tracing::info!(tables = tables.len(), begin_lsn = %lease.consistent_point, "the tables have begun");
+        Ok(states)
+    }
+}
+
+fn reload_all(model: v1::SchemaModel) -> v1::SchemaModel {
+    model
+}
+
+/// Identities are changed by the task itself in between.
+fn without_identities(model: &v1::SchemaModel) -> v1::SchemaModel {
+    let mut model = model.clone();
+    for table in &mut model.tables {
+        table.set_replica_identity(ReplicaIdentity::Unspecified);
+        for leaf in &mut table.leaves {
+            leaf.set_replica_identity(ReplicaIdentity::Unspecified);
+        }
+    }
+    model
+}

@@ -1,0 +1,159 @@
+//! The full copy of whatever is missing, until every table is ready.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use strait_proto::v1::{self, CopyPhase, TaskState};
+
+use super::attempt::{Attempt, Begun, table_name};
+use crate::capture::SnapshotLease;
+use crate::copy::{CopyCounters, CopyRun, PlannedTable, TablePlan, plan_tables};
+use crate::error::RunError;
+
+/// What is left of a full copy.
+#[derive(Default)]
+struct Missing {
+    /// Can go on under the snapshot, or are copied already.
+    going_on: Vec<PlannedTable>,
+    /// Have to begin again: their snapshot is gone, or they were altered.
+    again: Vec<u32>,
+}
+
+impl Attempt<'_> {
+    /// Copies and finishes the tables that are not ready. Afterwards all of them are.
+    pub(super) async fn copy(
+        &self,
+        mut begun: Begun,
+        lease: &mut Option<SnapshotLease>,
+    ) -> Result<Begun, RunError> {
+        loop {
+            let missing = self.missing(&begun, lease).await?;
+            if missing.going_on.is_empty() && missing.again.is_empty() {
+                return Ok(begun);
+            }
+            self.run.reporter.enter(TaskState::FullSync).await;
+            let mut again = missing.again;
+            if !missing.going_on.is_empty() {
+                let done: Vec<u32> = missing.going_on.iter().map(|table| table.table_id).collect();
+                let rewritten = self.copy_tables(&begun, missing.going_on, lease.as_ref()).await?;
+                let ready = |state: &&mut v1::TableState| {
+                    done.contains(&state.table_id) && !rewritten.contains(&state.table_id)
+                };
+                begun.states.iter_mut().filter(ready).for_each(|state| state.set_phase(CopyPhase::Ready));
+                again.extend(rewritten);
+            }
+            if !again.is_empty() {
+                let restarted = self.begin_again(&again, lease).await?;
+                replace(&mut begun, restarted);
+            }
+        }
+    }
+
+    async fn copy_tables(
+        &self,
+        begun: &Begun,
+        tables: Vec<PlannedTable>,
+        lease: Option<&SnapshotLease>,
+    ) -> Result<Vec<u32>, RunError> {
+        let run = CopyRun {
+            source: self.run.source.clone(),
+            sink: self.sink.clone(),
+            reporter: self.run.reporter.clone(),
+            counters: Arc::new(CopyCounters::new(&begun.model, &begun.states)),
+            snapshot_name: lease.map(|lease| lease.snapshot_name.clone()).unwrap_or_default(),
+            connections: self.run.copy_connections,
+            tracker: self.run.tracker.clone(),
+        };
+        run.run(tables).await
+    }
+
+    /// What is not ready, and how it can become so.
+    async fn missing(&self, begun: &Begun, lease: &mut Option<SnapshotLease>) -> Result<Missing, RunError> {
+        let tables: HashMap<u32, &v1::Table> =
+            begun.model.tables.iter().map(|table| (table.table_id, table)).collect();
+        if let Some(standing) = lease
+            && !standing.is_alive().await
+        {
+            *lease = None;
+        }
+        if let Some(lease) = lease {
+            self.plan_begun(begun, &tables, lease).await?;
+        }
+        let mut missing = Missing::default();
+        for state in begun.states.iter().filter(|state| state.phase() != CopyPhase::Ready) {
+            let copied = state.phase() == CopyPhase::Copied;
+            let table = tables.get(&state.table_id).copied();
+            let plan = match (table, lease.as_mut()) {
+                (Some(table), Some(lease)) => plan_of(state, table, lease),
+                _ => None,
+            };
+            match (plan, table) {
+                (Some(plan), Some(table)) => missing.going_on.push(planned(state, table, plan, copied)),
+                // Its rows are all there, so its chunks do not matter any more.
+                (None, Some(table)) if copied => {
+                    let plan = TablePlan::unknown(state.generation);
+                    missing.going_on.push(planned(state, table, plan, copied));
+                }
+                // Dropped at the source with all its rows copied: it stays as it is.
+                (_, None) if copied => {}
+                _ => missing.again.push(state.table_id),
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Plans the tables that have begun under this lease and have no plan yet.
+    async fn plan_begun(
+        &self,
+        begun: &Begun,
+        tables: &HashMap<u32, &v1::Table>,
+        lease: &mut SnapshotLease,
+    ) -> Result<(), RunError> {
+        let fresh = begun.states.iter().filter(|state| {
+            state.phase() == CopyPhase::Copying
+                && state.begin_lsn == lease.consistent_point.0
+                && state.chunks_done.is_empty()
+                && !lease.plans.contains_key(&state.table_id)
+        });
+        let generations: BTreeMap<u32, u32> = fresh.map(|state| (state.table_id, state.generation)).collect();
+        let tables: Vec<&v1::Table> = generations.keys().filter_map(|id| tables.get(id).copied()).collect();
+        if !tables.is_empty() {
+            lease.plans.extend(plan_tables(&self.client, &tables, &generations).await?);
+        }
+        Ok(())
+    }
+}
+
+/// The plan that a table's ledger belongs to, if the table can go on by it.
+fn plan_of(state: &v1::TableState, table: &v1::Table, lease: &mut SnapshotLease) -> Option<TablePlan> {
+    if state.begin_lsn != lease.consistent_point.0 {
+        return None;
+    }
+    let plan = lease.plans.get_mut(&state.table_id)?;
+    (plan.generation == state.generation && plan.refit(table)).then(|| plan.clone())
+}
+
+fn planned(state: &v1::TableState, table: &v1::Table, plan: TablePlan, copied: bool) -> PlannedTable {
+    PlannedTable {
+        table_id: state.table_id,
+        name: table_name(table),
+        size_bytes: table.size_bytes,
+        plan,
+        chunks_done: state.chunks_done.iter().copied().collect(),
+        copied,
+    }
+}
+
+/// Takes over what is known of tables that began again.
+fn replace(begun: &mut Begun, restarted: Begun) {
+    for table in restarted.model.tables {
+        if let Some(known) = begun.model.tables.iter_mut().find(|known| known.table_id == table.table_id) {
+            *known = table;
+        }
+    }
+    for state in restarted.states {
+        if let Some(known) = begun.states.iter_mut().find(|known| known.table_id == state.table_id) {
+            *known = state;
+        }
+    }
+}

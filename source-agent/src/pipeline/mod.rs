@@ -1,0 +1,65 @@
+//! The run of an assignment: one attempt after the other until it is finished, failed or stopped.
+//!
+//! ```text
+//!  attempt: connect ─► OpenTask: what is there? ─► schema ─► full copy ─► change stream
+//!     ▲                                              (whatever is missing, in this order)
+//!     │ interrupted: pause, then all over            │ broken
+//!     └──────────────────────────────────────────────┴─► definite: failed, the run ends
+//! ```
+//!
+//! Nothing is remembered from one attempt to the next but the snapshot of an unfinished copy: the destination says where it
+//! stands, the catalog says what there is.
+
+mod attempt;
+mod begin;
+mod copying;
+
+use std::time::Duration;
+
+use strait_proto::v1;
+use strait_runtime::Backoff;
+use tokio_util::task::TaskTracker;
+
+use crate::capture::SnapshotLease;
+use crate::error::RunError;
+use crate::reporter::Reporter;
+use crate::source::Source;
+use crate::stream::OnceMarker;
+
+/// An assignment, and what its run needs.
+pub(crate) struct Run {
+    pub(crate) source: Source,
+    pub(crate) assign: v1::Assign,
+    pub(crate) selection: v1::ObjectSelection,
+    pub(crate) reporter: Reporter,
+    /// Everything that the run spawns, so that its end can be waited for.
+    pub(crate) tracker: TaskTracker,
+    pub(crate) copy_connections: usize,
+    pub(crate) heartbeat: Duration,
+}
+
+impl Run {
+    /// Runs until it is finished or failed, and has reported so. May be dropped at any point.
+    pub(crate) async fn run(&self, lease: &mut Option<SnapshotLease>) {
+        let mut backoff = Backoff::default();
+        let mut marker = OnceMarker::None;
+        loop {
+            let Err(error) = Box::pin(self.attempt(lease, &mut marker)).await else {
+                return self.reporter.finished().await;
+            };
+            if matches!(error, RunError::SnapshotGone) || error.is_fenced() {
+                *lease = None;
+            }
+            let failure = error.failure();
+            if failure.definite {
+                return self.reporter.failed(failure).await;
+            }
+            if !self.reporter.is_interrupted() {
+                backoff.reset();
+            }
+            let pause = backoff.next();
+            self.reporter.interrupted(failure, backoff.attempt(), pause).await;
+            tokio::time::sleep(pause).await;
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Whether a task can run on its source, item by item, with what to do where it cannot.
+//!
+//! Reads only, but for one advisory lock that lets the sink-agent find out whether both ends are the same database. Items
+//! have stable names; what cannot be looked at because something before it failed is left out, never guessed.
+
+mod item;
+mod objects;
+mod server;
+mod summary;
+
+use strait_postgres::replication::SystemIdentity;
+use strait_postgres::{Client, Error, catalog};
+use strait_proto::v1::{self, PrecheckItem};
+
+use crate::error::{During, RunError};
+use crate::source::Source;
+
+use item::{failed, failed_by, passed};
+
+/// Checks the source. The second value holds the probe lock for as long as the sink-agent may need to look for it.
+pub(crate) async fn run(
+    source: &Source,
+    selection: &v1::ObjectSelection,
+) -> Result<(v1::PrecheckResult, Option<impl Future<Output = ()> + use<>>), RunError> {
+    const DOING: &str = "check the source";
+    let client = match source.connect().await {
+        Ok(client) => client,
+        Err(error) => {
+            let items = vec![failed_by("source.reachable", &error.failure())];
+            return Ok((v1::PrecheckResult { items, source: None }, None));
+        }
+    };
+    let mut items = vec![reachable(&client, source).await.during(DOING)?];
+    let server = client.server().await.during(DOING)?;
+    if let Err(error) = server.require_supported() {
+        items.push(failed_by("source.version", &error.failure()));
+        return Ok((v1::PrecheckResult { items, source: None }, None));
+    }
+    items.push(passed("source.version", format!("{} {}", server.dialect, server.version)));
+
+    let identity = identify(source).await;
+    items.extend(server::check(&client, source, &identity).await.during(DOING)?);
+    let model = catalog::load(&client, selection).await.during(DOING)?;
+    items.extend(objects::check(&client, selection, &model).await.during(DOING)?);
+    let identity = identity.ok();
+    let (summary, probe) =
+        summary::summarise(client, server.version, identity, &model).await.during(DOING)?;
+    Ok((v1::PrecheckResult { items, source: Some(summary) }, Some(probe)))
+}
+
+/// Which cluster it is; needs the right to replicate.
+async fn identify(source: &Source) -> Result<SystemIdentity, Error> {
+    source.connect_replication().await?.identify_system().await
+}
+
+async fn reachable(client: &Client, source: &Source) -> Result<PrecheckItem, Error> {
+    const SQL: &str = "
+        SELECT format('database %s as user %s, encoding %s, %s', current_database(), current_user,
+                      current_setting('server_encoding'), pg_size_pretty(pg_database_size(current_database())))";
+    let row = client.query_one(SQL, &[]).await?;
+    let detail: String = row.try_get(0)?;
+    Ok(passed("source.reachable", format!("{}: {detail}", source.uri().address())))
+}

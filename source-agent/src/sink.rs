@@ -1,0 +1,196 @@
+//! The sink-agent as the run sees it: one HTTP/2 connection, the session in every call.
+
+use std::time::Duration;
+
+use strait_proto::v1::{self, data_service_client::DataServiceClient};
+use strait_proto::{DATA_MESSAGE_BYTES_MAX, Lsn};
+use strait_runtime::serve;
+use strait_runtime::trace_context::SendTrace;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use crate::error::{During, RunError};
+use crate::reporter::{RESULTS_MAX, Reporter};
+
+/// How long claiming the task may take: the sink may have to end what an older session left behind.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(120);
+/// The assignment reaches the sink on its own way; until then it does not know us.
+const ASSIGNMENT_RACE: Duration = Duration::from_secs(15);
+const ASSIGNMENT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The requests of a chunk or of a change stream on their way to the sink.
+pub(crate) type Requests<T> = mpsc::Receiver<T>;
+
+/// A connection to the sink-agent under one assignment. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Sink {
+    client: DataServiceClient<InterceptedService<Channel, SendTrace>>,
+    session: v1::TaskSession,
+    source: v1::SourceIdentity,
+}
+
+impl Sink {
+    /// Connects and claims the task. `source` is the cluster that the positions of this attempt belong to.
+    pub(crate) async fn open(
+        assign: &v1::Assign,
+        source: v1::SourceIdentity,
+    ) -> Result<(Self, v1::OpenTaskResponse), RunError> {
+        let mut sink = Self::connect(assign, source).await?;
+        let deadline = Instant::now() + ASSIGNMENT_RACE;
+        loop {
+            match sink.claim().await {
+                Err(error) if error.is_unauthenticated() && Instant::now() < deadline => {
+                    sleep(ASSIGNMENT_PAUSE).await;
+                }
+                result => return Ok((sink, result?)),
+            }
+        }
+    }
+
+    async fn connect(assign: &v1::Assign, source: v1::SourceIdentity) -> Result<Self, RunError> {
+        let address = assign.data_address.clone();
+        let endpoint = serve::endpoint(&address).map_err(|error| {
+            RunError::definite(
+                format!("the sink-agent's data address: {error}"),
+                "Correct data-address there.",
+            )
+        })?;
+        let channel = endpoint.connect().await.map_err(|source| RunError::SinkConnect { address, source })?;
+        let client = DataServiceClient::with_interceptor(channel, SendTrace)
+            .max_decoding_message_size(DATA_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(DATA_MESSAGE_BYTES_MAX);
+        let session = v1::TaskSession {
+            task_id: assign.task_id.clone(),
+            epoch: assign.epoch,
+            token: assign.token.clone(),
+        };
+        Ok(Self { client, session, source })
+    }
+
+    async fn claim(&mut self) -> Result<v1::OpenTaskResponse, RunError> {
+        let request =
+            v1::OpenTaskRequest { session: Some(self.session.clone()), source: Some(self.source.clone()) };
+        let answer = timeout(CLAIM_TIMEOUT, self.client.open_task(request)).await;
+        let answer =
+            answer.map_err(|_| RunError::connection("open the task: the sink-agent does not answer"))?;
+        Ok(answer.during("open the task at the sink")?.into_inner())
+    }
+
+    pub(crate) fn session(&self) -> v1::TaskSession {
+        self.session.clone()
+    }
+
+    /// The cluster that positions belong to.
+    pub(crate) fn source(&self) -> &v1::SourceIdentity {
+        &self.source
+    }
+
+    /// Creates schemas, types, sequences and tables; the results are reported as they come.
+    pub(crate) async fn apply_schema(
+        &self,
+        model: &v1::SchemaModel,
+        reporter: &Reporter,
+    ) -> Result<(), RunError> {
+        const DOING: &str = "apply the schema at the destination";
+        let request = v1::ApplySchemaRequest { session: Some(self.session()), model: Some(model.clone()) };
+        let results = self.client.clone().apply_schema(request).await.during(DOING)?.into_inner();
+        forward(results, |response| response.result, reporter, DOING).await
+    }
+
+    /// Begins tables, or begins them over, at a snapshot.
+    pub(crate) async fn begin_tables(
+        &self,
+        table_ids: Vec<u32>,
+        begin_lsn: Lsn,
+    ) -> Result<Vec<v1::TableState>, RunError> {
+        let request = v1::BeginTablesRequest {
+            session: Some(self.session()),
+            source: Some(self.source.clone()),
+            table_ids,
+            begin_lsn: begin_lsn.0,
+        };
+        let response = self.client.clone().begin_tables(request).await.during("begin the tables")?;
+        Ok(response.into_inner().tables)
+    }
+
+    /// Sends one chunk; the requests are read until the sink has answered.
+    pub(crate) async fn copy_chunk(
+        &self,
+        requests: Requests<v1::CopyChunkRequest>,
+    ) -> Result<v1::CopyChunkResponse, Status> {
+        let response = self.client.clone().copy_chunk(ReceiverStream::new(requests)).await?;
+        Ok(response.into_inner())
+    }
+
+    /// Builds a copied table's keys and indexes; the results are reported as they come.
+    pub(crate) async fn finish_table(
+        &self,
+        table_id: u32,
+        generation: u32,
+        chunks: u32,
+        name: &v1::TableName,
+        reporter: &Reporter,
+    ) -> Result<(), RunError> {
+        let doing = format!("build the keys and indexes of {name}");
+        let request = v1::FinishTableRequest { session: Some(self.session()), table_id, generation, chunks };
+        let results = self.client.clone().finish_table(request).await.during(&*doing)?.into_inner();
+        forward(results, |response| response.result, reporter, &doing).await
+    }
+
+    /// Sets sequences, never backwards.
+    pub(crate) async fn set_sequences(&self, values: Vec<v1::SequenceValue>) -> Result<(), RunError> {
+        let request = v1::SetSequencesRequest { session: Some(self.session()), values };
+        self.client.clone().set_sequences(request).await.during("set the sequences at the destination")?;
+        Ok(())
+    }
+
+    /// Opens the change stream. The first request has to be in the channel already.
+    pub(crate) async fn stream_changes(
+        &self,
+        requests: Requests<v1::StreamChangesRequest>,
+    ) -> Result<Streaming<v1::StreamChangesResponse>, RunError> {
+        let requests = ReceiverStream::new(requests);
+        let response = self.client.clone().stream_changes(requests).await;
+        Ok(response.during("open the change stream")?.into_inner())
+    }
+}
+
+/// Reports the results of a streamed answer in batches; what has come is reported even where the call fails later.
+async fn forward<T>(
+    mut results: Streaming<T>,
+    result: impl Fn(T) -> Option<v1::ObjectResult>,
+    reporter: &Reporter,
+    doing: &str,
+) -> Result<(), RunError> {
+    const BATCH_INTERVAL: Duration = Duration::from_millis(500);
+    let mut batch = Vec::new();
+    let mut flush_at = Instant::now() + BATCH_INTERVAL;
+    loop {
+        let next = tokio::select! {
+            next = results.message() => next,
+            () = tokio::time::sleep_until(flush_at), if !batch.is_empty() => {
+                reporter.objects(std::mem::take(&mut batch)).await;
+                continue;
+            }
+        };
+        match next.during(doing) {
+            Ok(Some(message)) => {
+                if batch.is_empty() {
+                    flush_at = Instant::now() + BATCH_INTERVAL;
+                }
+                batch.extend(result(message));
+                if batch.len() >= RESULTS_MAX {
+                    reporter.objects(std::mem::take(&mut batch)).await;
+                }
+            }
+            end => {
+                reporter.objects(batch).await;
+                return end.map(|_| ());
+            }
+        }
+    }
+}

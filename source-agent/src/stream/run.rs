@@ -1,0 +1,159 @@
+//! One session of the stream: everything that runs at once, until one part ends.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use strait_postgres::Client;
+use strait_proto::{Lsn, v1};
+use tokio::sync::Mutex;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::Instrument as _;
+
+use super::acks::Acks;
+use super::credit::Credit;
+use super::heartbeat::Heartbeats;
+use super::positions::Positions;
+use super::reader::{Catalog, Reader};
+use super::sequences::SequenceSync;
+use super::shape::Shape;
+use super::start::{self, SinkStream};
+use super::status;
+use super::supervise::{ProgressReport, Supervision};
+use super::tables::TableSet;
+use crate::capture::leaves::Leaves;
+use crate::capture::slot::parse_lsn;
+use crate::copy::CopyCounters;
+use crate::error::{During, RunError};
+use crate::reporter::Reporter;
+use crate::sink::Sink;
+use crate::source::Source;
+
+/// Past this position lies nothing that was committed before the full copy ended. Kept across attempts, so that a
+/// connection that keeps breaking does not move the end away.
+pub(crate) type OnceMarker = Option<Lsn>;
+
+/// The change stream of a task whose tables all stand.
+pub(crate) struct StreamRun<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) sink: &'a Sink,
+    pub(crate) reporter: &'a Reporter,
+    pub(crate) client: Arc<Client>,
+    /// The task's tables that exist, without what was made since.
+    pub(crate) model: &'a v1::SchemaModel,
+    pub(crate) leaves: Leaves,
+    pub(crate) copied: Arc<CopyCounters>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) tracker: &'a TaskTracker,
+}
+
+impl StreamRun<'_> {
+    /// Streams until something breaks; with a marker, until everything before it is durable.
+    pub(crate) async fn run(self, once: Option<&mut OnceMarker>) -> Result<(), RunError> {
+        let SinkStream { requests, mut responses, ready } = start::open_sink(self.sink).await?;
+        let resume_lsn = Lsn(ready.resume_lsn);
+        let (stream, mut writer) = start::start_slot(self.source, &self.client, resume_lsn).await?;
+        let every = status::status_interval(&self.client).await?;
+        self.client.batch_execute("SET synchronous_commit = off").await.during("prepare the heartbeat")?;
+        tracing::info!(%resume_lsn, credit_bytes = ready.credit_bytes, "streaming changes");
+
+        let positions = Arc::new(Positions::new(resume_lsn));
+        let credit = Arc::new(Credit::new(ready.credit_bytes));
+        let heartbeats = Arc::new(Heartbeats::new(self.session_name()));
+        let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
+        let catalog = Catalog {
+            client: Arc::clone(&self.client),
+            leaves: Arc::new(Mutex::new(self.leaves)),
+            reporter: self.reporter.clone(),
+        };
+        let reader = Reader {
+            stream,
+            shape: Shape::new(tables, resume_lsn),
+            frames: requests,
+            credit: Arc::clone(&credit),
+            positions: Arc::clone(&positions),
+            heartbeats: Arc::clone(&heartbeats),
+            catalog: catalog.clone(),
+        };
+        let reader = AbortOnDropHandle::new(self.tracker.spawn(reader.run().in_current_span()));
+
+        let acks = Acks {
+            positions: &positions,
+            credit: &credit,
+            heartbeats: &heartbeats,
+            reporter: self.reporter,
+            resume_lsn,
+        };
+        let published: Vec<u32> = self.model.tables.iter().map(|table| table.table_id).collect();
+        let supervision = Supervision {
+            source: self.source,
+            sink: self.sink,
+            catalog,
+            tables: &published,
+            sequences: SequenceSync::new(self.model),
+        };
+        let progress = ProgressReport {
+            source: self.source,
+            client: &self.client,
+            positions: &positions,
+            heartbeats: &heartbeats,
+            copied: self.copied,
+            reporter: self.reporter,
+        };
+        let fulfilled = fulfilled(once, &self.client, &heartbeats, &positions);
+        let ended = tokio::select! {
+            ended = acks.run(&mut responses) => ended,
+            ended = reader => ended.map_err(RunError::from).flatten(),
+            ended = status::run(&mut writer, &positions, every) => ended,
+            ended = heartbeats.run(&self.client, self.heartbeat) => ended,
+            ended = supervision.run() => ended,
+            ended = progress.run() => ended,
+            ended = fulfilled => ended,
+        };
+        if ended.is_ok() {
+            SequenceSync::new(self.model).transfer(&self.client, self.sink, self.reporter).await?;
+            writer.finish().await;
+        }
+        ended
+    }
+
+    /// Unique among tasks, epochs and processes: nothing is done with it but to compare.
+    fn session_name(&self) -> String {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let session = self.sink.session();
+        format!("{}/{}/{}", self.source.task_id, session.epoch, since_epoch.as_nanos())
+    }
+}
+
+/// Waits until everything before the marker is durable and the foreign keys stand; for ever without a marker.
+async fn fulfilled(
+    once: Option<&mut OnceMarker>,
+    client: &Client,
+    heartbeats: &Heartbeats,
+    positions: &Positions,
+) -> Result<(), RunError> {
+    let Some(marker) = once else {
+        return std::future::pending().await;
+    };
+    let mut acks = positions.acks();
+    let marker_lsn = match *marker {
+        Some(marker_lsn) => marker_lsn,
+        None => *marker.insert(mark(client, heartbeats).await?),
+    };
+    // Its position lies past the marker, so the stream passes the marker soon even where nothing else is written.
+    heartbeats.emit(client).await?;
+    while positions.durable() < marker_lsn || !positions.foreign_keys_done() {
+        if acks.changed().await.is_err() {
+            return Err(RunError::transient("the acknowledgements ended"));
+        }
+    }
+    tracing::info!(%marker_lsn, durable_lsn = %positions.durable(), "everything before the marker is durable");
+    Ok(())
+}
+
+/// Writes a transaction to the log and returns a position past its end.
+async fn mark(client: &Client, heartbeats: &Heartbeats) -> Result<Lsn, RunError> {
+    const DOING: &str = "mark the end of the full copy in the log";
+    heartbeats.emit(client).await?;
+    let row = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await.during(DOING)?;
+    parse_lsn(&row.try_get::<_, String>(0).during(DOING)?).during(DOING)
+}

@@ -1,0 +1,286 @@
+//! From what the source decodes to what the sink is sent.
+//!
+//! Pure: it knows the tables and the positions and answers each message with changes. What it cannot know, because the
+//! catalog has to be asked, it returns as a [`Step`] for the reader to settle.
+//!
+//! Only the task's tables pass, each from its beginning on; a transaction is announced with its first change that passes, and
+//! one without any becomes a position. Rows are passed on as the bytes that came.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use strait_postgres::pgoutput::{Begin, LogicalMessage, OldTuple, Relation, TupleData};
+use strait_proto::Lsn;
+use strait_proto::v1::{self, ReplicaIdentity, RowOperation, change::Change as Kind};
+
+use super::tables::TableSet;
+use super::truncate;
+use crate::capture::record::LeafRecord;
+use crate::error::RunError;
+
+/// The prefix of Strait's own logical messages.
+pub(super) const MESSAGE_PREFIX: &str = "strait";
+
+/// State of one session of the stream.
+pub(super) struct Shape {
+    tables: TableSet,
+    /// Transactions that committed before are durable already.
+    resume_lsn: Lsn,
+    /// Everything before it has been answered with changes or positions.
+    position_lsn: Lsn,
+    open: Option<Open>,
+    relations: HashMap<u32, Known>,
+}
+
+/// A transaction that has begun.
+struct Open {
+    begin: Begin,
+    /// The sink was told of it.
+    announced: bool,
+    /// Our own message that it holds.
+    message: Option<Bytes>,
+}
+
+/// A relation that was described in this session.
+enum Known {
+    Ignored,
+    Mapped(Box<Mapped>),
+}
+
+struct Mapped {
+    begin_lsn: Lsn,
+    definition: v1::RelationDefinition,
+    /// The sink has this definition.
+    announced: bool,
+}
+
+/// What is left to do about a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Done,
+    /// A relation that no table of the task is known to have: look it up, then [`Shape::adopt`] or [`Shape::ignore`].
+    Unknown(Relation),
+    /// The changes hold bounds of these tables' leaves, which have to be certain before they are sent.
+    Bounded(Vec<(u32, u32)>),
+    /// A transaction with this message of ours ended here.
+    Message(Bytes, Lsn),
+}
+
+impl Shape {
+    pub(super) fn new(tables: TableSet, resume_lsn: Lsn) -> Self {
+        Self { tables, resume_lsn, position_lsn: resume_lsn, open: None, relations: HashMap::new() }
+    }
+
+    /// Answers a message with the changes to send.
+    pub(super) fn message(
+        &mut self,
+        message: LogicalMessage,
+        changes: &mut Vec<v1::Change>,
+    ) -> Result<Step, RunError> {
+        match message {
+            LogicalMessage::Begin(begin) => self.begin(begin)?,
+            LogicalMessage::Commit(commit) => return self.commit(commit.commit_lsn, commit.end_lsn, changes),
+            LogicalMessage::Relation(relation) => return Ok(self.relation(relation)),
+            LogicalMessage::Insert { relation_id, new } => {
+                self.row(relation_id, RowOperation::Insert, None, Some(new), changes)?;
+            }
+            LogicalMessage::Update { relation_id, old, new } => {
+                self.row(relation_id, RowOperation::Update, old, Some(new), changes)?;
+            }
+            LogicalMessage::Delete { relation_id, old } => {
+                self.row(relation_id, RowOperation::Delete, Some(old), None, changes)?;
+            }
+            LogicalMessage::Truncate { relation_ids, restart_identity, .. } => {
+                return self.truncate(&relation_ids, restart_identity, changes);
+            }
+            LogicalMessage::Message { transactional: true, prefix, content, .. }
+                if prefix == MESSAGE_PREFIX =>
+            {
+                self.open_mut("a message")?.message = Some(content);
+            }
+            LogicalMessage::Message { .. } | LogicalMessage::Origin | LogicalMessage::Type => {}
+        }
+        Ok(Step::Done)
+    }
+
+    /// Everything before `wal_end_lsn` has been sent, says the walsender. Counts between transactions alone.
+    pub(super) fn keepalive(&mut self, wal_end_lsn: Lsn, changes: &mut Vec<v1::Change>) {
+        if self.open.is_none() {
+            self.advance(wal_end_lsn, changes);
+        }
+    }
+
+    /// An unknown relation is a leaf of this table.
+    pub(super) fn adopt(&mut self, relation: Relation, table_id: u32, leaf: LeafRecord) -> Step {
+        self.tables.adopt(table_id, leaf);
+        self.relation(relation)
+    }
+
+    /// An unknown relation is none of the task's.
+    pub(super) fn ignore(&mut self, relation: &Relation) {
+        self.relations.insert(relation.relation_id, Known::Ignored);
+    }
+
+    fn begin(&mut self, begin: Begin) -> Result<(), RunError> {
+        if self.open.is_some() {
+            return Err(out_of_turn("a transaction within another one"));
+        }
+        self.open = Some(Open { begin, announced: false, message: None });
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        commit_lsn: Lsn,
+        end_lsn: Lsn,
+        changes: &mut Vec<v1::Change>,
+    ) -> Result<Step, RunError> {
+        let Some(open) = self.open.take() else {
+            return Err(out_of_turn("the end of a transaction that has not begun"));
+        };
+        if open.announced {
+            self.position_lsn = self.position_lsn.max(end_lsn);
+            let commit = v1::Commit { commit_lsn: commit_lsn.0, end_lsn: end_lsn.0 };
+            changes.push(v1::Change { change: Some(Kind::Commit(commit)) });
+        } else {
+            self.advance(end_lsn, changes);
+        }
+        Ok(open.message.map_or(Step::Done, |content| Step::Message(content, end_lsn)))
+    }
+
+    fn advance(&mut self, to_lsn: Lsn, changes: &mut Vec<v1::Change>) {
+        if to_lsn > self.position_lsn {
+            self.position_lsn = to_lsn;
+            let progress = v1::Progress { progress_lsn: to_lsn.0 };
+            changes.push(v1::Change { change: Some(Kind::Progress(progress)) });
+        }
+    }
+
+    fn relation(&mut self, relation: Relation) -> Step {
+        let Some(table) = self.tables.of_relation(relation.relation_id) else {
+            return match self.relations.get(&relation.relation_id) {
+                Some(Known::Ignored) => Step::Done,
+                _ => Step::Unknown(relation),
+            };
+        };
+        let target = table.name.clone();
+        let target = target.unwrap_or_else(|| v1::TableName::new(&*relation.schema, &*relation.name));
+        let (relation_id, begin_lsn) = (relation.relation_id, table.begin_lsn);
+        let definition = definition(relation, table.table_id, target);
+        let announced = match self.relations.get(&relation_id) {
+            Some(Known::Mapped(known)) => known.announced && known.definition == definition,
+            _ => false,
+        };
+        let mapped = Mapped { begin_lsn, definition, announced };
+        self.relations.insert(relation_id, Known::Mapped(Box::new(mapped)));
+        Step::Done
+    }
+
+    fn row(
+        &mut self,
+        relation_id: u32,
+        operation: RowOperation,
+        old: Option<OldTuple>,
+        new: Option<TupleData>,
+        changes: &mut Vec<v1::Change>,
+    ) -> Result<(), RunError> {
+        let Some(open) = &mut self.open else {
+            return Err(out_of_turn("a row outside of a transaction"));
+        };
+        let mapped = match self.relations.get_mut(&relation_id) {
+            Some(Known::Mapped(mapped)) => mapped,
+            Some(Known::Ignored) => return Ok(()),
+            None => return Err(out_of_turn("a row of a relation that was not described")),
+        };
+        let commit_lsn = open.begin.final_lsn;
+        if commit_lsn < self.resume_lsn || commit_lsn < mapped.begin_lsn {
+            return Ok(());
+        }
+        open.announce(changes);
+        if !mapped.announced {
+            mapped.announced = true;
+            changes.push(v1::Change { change: Some(Kind::Relation(mapped.definition.clone())) });
+        }
+        let (old_tuple, old_is_full) = match old {
+            None => (Bytes::new(), false),
+            Some(OldTuple::Key(tuple)) => (tuple.as_bytes(), false),
+            Some(OldTuple::Full(tuple)) => (tuple.as_bytes(), true),
+        };
+        let row = v1::RowChange {
+            relation_id,
+            operation: operation.into(),
+            old_tuple,
+            old_is_full,
+            new_tuple: new.map(|tuple| tuple.as_bytes()).unwrap_or_default(),
+        };
+        changes.push(v1::Change { change: Some(Kind::Row(row)) });
+        Ok(())
+    }
+
+    fn truncate(
+        &mut self,
+        relation_ids: &[u32],
+        restart_identity: bool,
+        changes: &mut Vec<v1::Change>,
+    ) -> Result<Step, RunError> {
+        let Some(open) = &mut self.open else {
+            return Err(out_of_turn("TRUNCATE outside of a transaction"));
+        };
+        let commit_lsn = open.begin.final_lsn;
+        if commit_lsn < self.resume_lsn {
+            return Ok(Step::Done);
+        }
+        let mapped = truncate::map(relation_ids, &self.tables, commit_lsn)?;
+        if !mapped.relations.is_empty() {
+            open.announce(changes);
+            let truncate = v1::Truncate { relations: mapped.relations, restart_identity };
+            changes.push(v1::Change { change: Some(Kind::Truncate(truncate)) });
+        }
+        Ok(if mapped.bounded.is_empty() { Step::Done } else { Step::Bounded(mapped.bounded) })
+    }
+
+    fn open_mut(&mut self, what: &str) -> Result<&mut Open, RunError> {
+        self.open.as_mut().ok_or_else(|| out_of_turn(&format!("{what} outside of a transaction")))
+    }
+}
+
+impl Open {
+    fn announce(&mut self, changes: &mut Vec<v1::Change>) {
+        if !self.announced {
+            self.announced = true;
+            let begin = v1::Begin {
+                commit_lsn: self.begin.final_lsn.0,
+                xid: self.begin.xid,
+                commit_time_us: self.begin.commit_time_us,
+            };
+            changes.push(v1::Change { change: Some(Kind::Begin(begin)) });
+        }
+    }
+}
+
+fn definition(relation: Relation, table_id: u32, target: v1::TableName) -> v1::RelationDefinition {
+    let has_key = relation.columns.iter().any(|column| column.key);
+    let replica_identity = match relation.replica_identity {
+        b'f' => ReplicaIdentity::Full,
+        b'd' if has_key => ReplicaIdentity::PrimaryKey,
+        b'i' if has_key => ReplicaIdentity::Index,
+        _ => ReplicaIdentity::None,
+    };
+    let columns = relation.columns.into_iter();
+    v1::RelationDefinition {
+        relation_id: relation.relation_id,
+        table_id,
+        target: Some(target),
+        columns: columns.map(|column| v1::RelationColumn { name: column.name, key: column.key }).collect(),
+        replica_identity: replica_identity.into(),
+    }
+}
+
+/// The source broke its protocol. Trying again starts from a known state.
+fn out_of_turn(what: &str) -> RunError {
+    RunError::transient(format!("unexpected message in the change stream: {what}"))
+}
+
+#[cfg(test)]
+#[path = "shape_tests.rs"]
+mod tests;

@@ -1,0 +1,125 @@
+//! What is looked after beside the stream: partitions that come and go, identities, the publication, sequences, and what
+//! is told about progress.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use strait_postgres::Client;
+use strait_proto::{Lsn, v1};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::heartbeat::Heartbeats;
+use super::positions::Positions;
+use super::reader::Catalog;
+use super::sequences::SequenceSync;
+use crate::capture::slot::parse_lsn;
+use crate::capture::{identity, publication, slot};
+use crate::copy::CopyCounters;
+use crate::error::{During, RunError};
+use crate::progress;
+use crate::reporter::Reporter;
+use crate::sink::Sink;
+use crate::source::Source;
+
+const PARTITIONS_INTERVAL: Duration = Duration::from_secs(10);
+const PUBLICATION_INTERVAL: Duration = Duration::from_secs(60);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks after the source while the stream runs.
+pub(super) struct Supervision<'a> {
+    pub(super) source: &'a Source,
+    pub(super) sink: &'a Sink,
+    pub(super) catalog: Catalog,
+    /// The published tables that exist.
+    pub(super) tables: &'a [u32],
+    pub(super) sequences: SequenceSync,
+}
+
+impl Supervision<'_> {
+    /// Looks again and again, for ever.
+    pub(super) async fn run(mut self) -> Result<(), RunError> {
+        let mut ticks = interval(PARTITIONS_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_slow = Instant::now() + PUBLICATION_INTERVAL;
+        loop {
+            ticks.tick().await;
+            self.partitions().await?;
+            if Instant::now() >= next_slow {
+                next_slow = Instant::now() + PUBLICATION_INTERVAL;
+                publication::verify(&self.catalog.client, self.source, self.tables).await?;
+                let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);
+                self.sequences.transfer(client, self.sink, reporter).await?;
+            }
+        }
+    }
+
+    /// New partitions join in, with an identity where they have no key: without one the application could not change
+    /// their rows.
+    async fn partitions(&self) -> Result<(), RunError> {
+        const DOING: &str = "look for tables without a replica identity";
+        let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);
+        let mut leaves = self.catalog.leaves.lock().await;
+        leaves.refresh(client, reporter).await?;
+        let roots = leaves.roots();
+        drop(leaves);
+        if roots.is_empty() || identity::lacking(client, &roots).await.during(DOING)?.is_empty() {
+            return Ok(());
+        }
+        let ddl = self.source.connect().await.during("connect to set a replica identity")?;
+        identity::complete(&ddl, self.source, &roots, reporter).await
+    }
+}
+
+/// Tells how far the stream is.
+pub(super) struct ProgressReport<'a> {
+    pub(super) source: &'a Source,
+    pub(super) client: &'a Client,
+    pub(super) positions: &'a Positions,
+    pub(super) heartbeats: &'a Heartbeats,
+    pub(super) copied: Arc<CopyCounters>,
+    pub(super) reporter: &'a Reporter,
+}
+
+impl ProgressReport<'_> {
+    /// Tells once a second, for ever.
+    pub(super) async fn run(&self) -> Result<(), RunError> {
+        let mut ticks = interval(PROGRESS_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let copy = self.copied.snapshot(progress::TABLES_MAX);
+        loop {
+            ticks.tick().await;
+            let stream = self.measure().await?;
+            let progress = v1::TaskProgress { copy: Some(copy.clone()), stream: Some(stream) };
+            self.reporter.progress(progress).await;
+        }
+    }
+
+    async fn measure(&self) -> Result<v1::StreamProgress, RunError> {
+        const DOING: &str = "measure the change stream";
+        const SQL: &str = "
+            SELECT pg_current_wal_lsn()::text AS source_lsn, s.confirmed_flush_lsn::text AS confirmed,
+                   coalesce(s.wal_status, '') AS wal_status,
+                   greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::int8 AS retained
+            FROM pg_replication_slots AS s WHERE s.slot_name = $1";
+        let row = self.client.query_opt(SQL, &[&self.source.slot.as_str()]).await.during(DOING)?;
+        let Some(row) = row else {
+            return Err(slot::verify(&self.source.slot, None, Lsn::ZERO)
+                .err()
+                .unwrap_or_else(|| RunError::transient("the replication slot is not there")));
+        };
+        let text = |column| row.try_get::<_, Option<String>>(column).during(DOING);
+        let position = |text: Option<String>| text.map(|text| parse_lsn(&text)).transpose().during(DOING);
+        let source_lsn = position(text("source_lsn")?)?.unwrap_or_default();
+        let retained: Option<i64> = row.try_get("retained").during(DOING)?;
+        let mut progress = self.positions.progress();
+        progress.source_lsn = source_lsn.0;
+        if let Some(confirmed) = position(text("confirmed")?)? {
+            progress.confirmed_flush_lsn = confirmed.0;
+        }
+        progress.lag_bytes = source_lsn.bytes_since(Lsn(progress.applied_lsn));
+        progress.latency_us =
+            u64::try_from(self.heartbeats.latency(Instant::now()).as_micros()).unwrap_or(u64::MAX);
+        progress.retained_bytes = retained.map_or(0, i64::unsigned_abs);
+        Ok(progress)
+    }
+}

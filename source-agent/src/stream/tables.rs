@@ -1,0 +1,70 @@
+//! The task's tables as the stream needs them: which relation belongs to which.
+
+use std::collections::{BTreeMap, HashMap};
+
+use strait_proto::{Lsn, v1};
+
+use crate::capture::record::LeafRecord;
+
+/// A table of the task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SyncedTable {
+    pub(super) table_id: u32,
+    /// Its name in the model. None where it was dropped at the source since: its older changes come with the name of then.
+    pub(super) name: Option<v1::TableName>,
+    /// Its changes count if and only if their commit_lsn is at or past this.
+    pub(super) begin_lsn: Lsn,
+    /// Non-empty for a flattened table: every leaf known, those that went included.
+    pub(super) leaves: Vec<LeafRecord>,
+}
+
+/// All tables of the task.
+#[derive(Debug, Default)]
+pub(super) struct TableSet {
+    tables: BTreeMap<u32, SyncedTable>,
+    leaf_of: HashMap<u32, u32>,
+}
+
+impl TableSet {
+    pub(super) fn new(tables: impl IntoIterator<Item = SyncedTable>) -> Self {
+        let mut set = Self::default();
+        for table in tables {
+            set.leaf_of.extend(table.leaves.iter().map(|leaf| (leaf.relation_id, table.table_id)));
+            set.tables.insert(table.table_id, table);
+        }
+        set
+    }
+
+    /// The tables that the destination has begun, named as the model has them.
+    pub(super) fn begun(
+        states: &[v1::TableState],
+        model: &v1::SchemaModel,
+        leaves: &BTreeMap<u32, Vec<LeafRecord>>,
+    ) -> Self {
+        let names: HashMap<u32, v1::TableName> = model
+            .tables
+            .iter()
+            .map(|table| (table.table_id, v1::TableName::new(&*table.schema, &*table.name)))
+            .collect();
+        Self::new(states.iter().map(|state| SyncedTable {
+            table_id: state.table_id,
+            name: names.get(&state.table_id).cloned(),
+            begin_lsn: Lsn(state.begin_lsn),
+            leaves: leaves.get(&state.table_id).cloned().unwrap_or_default(),
+        }))
+    }
+
+    /// The table that a relation is, or is a leaf of.
+    pub(super) fn of_relation(&self, relation_id: u32) -> Option<&SyncedTable> {
+        let table_id = self.leaf_of.get(&relation_id).unwrap_or(&relation_id);
+        self.tables.get(table_id)
+    }
+
+    /// A new leaf of a flattened table.
+    pub(super) fn adopt(&mut self, table_id: u32, leaf: LeafRecord) {
+        if let Some(table) = self.tables.get_mut(&table_id) {
+            self.leaf_of.insert(leaf.relation_id, table_id);
+            table.leaves.push(leaf);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Rows in memory, changed as the stream says.
+
+use std::collections::{BTreeMap, HashMap};
+
+use strait_postgres::pgoutput::{TupleData, TupleValue};
+use strait_proto::v1;
+
+/// A row by column name; text as the source prints it.
+pub type Row = BTreeMap<String, Option<String>>;
+
+#[derive(Debug, Default, Clone)]
+pub struct Table {
+    pub rows: Vec<Row>,
+    pub conflicts: usize,
+}
+
+impl Table {
+    pub fn change(&mut self, relation: &v1::RelationDefinition, change: &v1::RowChange) {
+        let old = (!change.old_tuple.is_empty()).then(|| values(relation, &change.old_tuple));
+        let new = (!change.new_tuple.is_empty()).then(|| values(relation, &change.new_tuple));
+        match change.operation() {
+            v1::RowOperation::Insert => self.rows.push(complete(new.unwrap())),
+            v1::RowOperation::Delete => {
+                if let Some(at) = self.find(relation, &old.unwrap(), change.old_is_full) {
+                    self.rows.swap_remove(at);
+                }
+            }
+            v1::RowOperation::Update => {
+                let new = new.unwrap();
+                let lookup = old.unwrap_or_else(|| new.clone());
+                if let Some(at) = self.find(relation, &lookup, change.old_is_full) {
+                    for (name, value) in new {
+                        if value != TupleValue::Unchanged {
+                            self.rows[at].insert(name, text(value));
+                        }
+                    }
+                }
+            }
+            v1::RowOperation::Unspecified => panic!("no operation"),
+        }
+    }
+
+    fn find(
+        &mut self,
+        relation: &v1::RelationDefinition,
+        lookup: &HashMap<String, TupleValue>,
+        full: bool,
+    ) -> Option<usize> {
+        let used: Vec<&v1::RelationColumn> =
+            relation.columns.iter().filter(|column| full || column.key).collect();
+        let found = self.rows.iter().position(|row| {
+            used.iter().all(|column| match &lookup[&column.name] {
+                TupleValue::Unchanged => true,
+                value => row.get(&column.name).cloned().flatten() == text(value.clone()),
+            })
+        });
+        if found.is_none() {
+            self.conflicts += 1;
+        }
+        found
+    }
+}
+
+fn values(relation: &v1::RelationDefinition, tuple: &bytes::Bytes) -> HashMap<String, TupleValue> {
+    let tuple = TupleData::new(tuple.clone()).unwrap();
+    assert_eq!(tuple.column_count(), relation.columns.len());
+    relation.columns.iter().map(|column| column.name.clone()).zip(tuple.values()).collect()
+}
+
+fn complete(values: HashMap<String, TupleValue>) -> Row {
+    values
+        .into_iter()
+        .map(|(name, value)| {
+            assert_ne!(value, TupleValue::Unchanged, "an insert is complete");
+            (name, text(value))
+        })
+        .collect()
+}
+
+fn text(value: TupleValue) -> Option<String> {
+    match value {
+        TupleValue::Null => None,
+        TupleValue::Text(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Rows of COPY's text format.
+pub fn parse_copy(data: &[u8], columns: &[String]) -> Vec<Row> {
+    let text = std::str::from_utf8(data).unwrap();
+    let lines = text.split_terminator('\n');
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = if columns.is_empty() { vec![] } else { line.split('\t').collect() };
+            assert_eq!(fields.len(), columns.len());
+            columns.iter().cloned().zip(fields.into_iter().map(unescape)).collect()
+        })
+        .collect()
+}
+
+fn unescape(field: &str) -> Option<String> {
+    if field == "\\N" {
+        return None;
+    }
+    let mut text = String::new();
+    let mut characters = field.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => match characters.next().unwrap() {
+                'n' => text.push('\n'),
+                't' => text.push('\t'),
+                'r' => text.push('\r'),
+                other => text.push(other),
+            },
+            other => text.push(other),
+        }
+    }
+    Some(text)
+}
