@@ -1,1 +1,92 @@
-//! placeholder
+//! The sink-agent: writes one side of a synchronisation, its destination.
+//!
+//! ```text
+//!  coordinator ──assignments, prechecks, releases──► worker ──► registry
+//!                                                                  │ who may call
+//!  source-agent ──OpenTask, schema, chunks, changes──► service ──► session ──► schema, copy, apply ──► PostgreSQL
+//!                                                                                 store (schema `strait`)
+//! ```
+//!
+//! The destination is the truth about progress: rows and the position that covers them commit in one transaction, and
+//! every session begins with what the server says. Nothing is kept here that a restart would miss.
+
+mod apply;
+mod apply_schema;
+mod config;
+mod copy;
+mod error;
+mod foreign_keys;
+mod open_task;
+mod precheck;
+mod registry;
+mod release;
+mod results;
+mod schema;
+mod service;
+mod session;
+mod store;
+mod worker;
+
+use std::sync::Arc;
+
+use strait_runtime::Shutdown;
+use strait_runtime::agent::{AgentError, run_agent};
+use strait_runtime::serve::{Serve, ServeError};
+use tokio::net::TcpListener;
+
+pub use config::Config;
+
+use registry::Registry;
+use service::Service;
+use worker::SinkWorker;
+
+/// Why a sink-agent could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The listener has no address.
+    #[error("read the listener's address")]
+    Listener(#[source] std::io::Error),
+    /// The data plane could not be served.
+    #[error("serve the data plane")]
+    Serve(#[from] ServeError),
+    /// The control session could not be set up.
+    #[error("work for the coordinator")]
+    Agent(#[from] AgentError),
+}
+
+/// Serves the data plane on `listener` and works for the coordinator until the shutdown.
+///
+/// # Errors
+/// When the listener cannot be served or the coordinator's address is none. Afterwards errors are retried or reported.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
+    let address = listener.local_addr().map_err(RunError::Listener)?;
+    let registry = Arc::new(Registry::default());
+    let worker = SinkWorker {
+        agent: config.agent,
+        data_address: config.data_address.unwrap_or_else(|| format!("http://{address}")),
+        endpoints: config.endpoints,
+        registry: Arc::clone(&registry),
+    };
+    // Either one ending early takes the other along, and nobody else.
+    let own = Shutdown::new();
+    let serve = async {
+        let served = Serve::new().add_service(Service::server(registry)).run(listener, own.clone()).await;
+        own.trigger();
+        served
+    };
+    let work = async {
+        let worked = run_agent(&config.coordinator, Arc::new(worker), own.clone()).await;
+        own.trigger();
+        worked
+    };
+    let follow = async {
+        tokio::select! {
+            () = shutdown.cancelled() => own.trigger(),
+            () = own.cancelled() => {}
+        }
+    };
+    let (served, worked, ()) = tokio::join!(serve, work, follow);
+    worked?;
+    served?;
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! How transactions become batches.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use strait_postgres::pgoutput::{TupleData, TupleValue};
+
+use super::super::relation::tests::keyed;
+use super::*;
+
+const RESUME: u64 = 1_000;
+
+fn assembly(phase: CopyPhase, begin_lsn: u64) -> Assembly {
+    let table = StreamedTable { name: TableName::new("public", "t"), begin_lsn: Lsn(begin_lsn), phase };
+    Assembly::new(Lsn(RESUME), HashMap::from_iter([(1, table)]))
+}
+
+fn insert(bytes: usize) -> v1::RowChange {
+    let values = [TupleValue::Text(Bytes::from_static(b"1")), TupleValue::Text(vec![b'x'; bytes].into())];
+    v1::RowChange {
+        relation_id: 1,
+        operation: v1::RowOperation::Insert.into(),
+        new_tuple: values.into_iter().collect::<TupleData>().as_bytes(),
+        ..Default::default()
+    }
+}
+
+fn begin(assembly: &mut Assembly, commit_lsn: u64) {
+    assembly.begin(v1::Begin { commit_lsn, ..Default::default() }).unwrap();
+}
+
+fn rows(assembly: &mut Assembly, rows: usize, bytes: usize) {
+    let relation = keyed();
+    for _ in 0..rows {
+        assembly.row(&Arc::clone(&relation), insert(bytes)).unwrap();
+    }
+}
+
+fn commit(assembly: &mut Assembly, commit_lsn: u64) {
+    assembly.commit(v1::Commit { commit_lsn, end_lsn: commit_lsn + 10 }).unwrap();
+}
+
+fn transaction(assembly: &mut Assembly, commit_lsn: u64, count: usize) {
+    begin(assembly, commit_lsn);
+    rows(assembly, count, 10);
+    commit(assembly, commit_lsn);
+}
+
+fn taken(pending: Option<Pending>) -> Option<(usize, u64, Extent)> {
+    pending.map(|pending| (pending.operations.len(), pending.transactions, pending.extent))
+}
+
+#[test]
+fn transactions_that_wait_are_executed_together() {
+    let mut assembly = assembly(CopyPhase::Ready, 0);
+    transaction(&mut assembly, 1_000, 2);
+    transaction(&mut assembly, 1_100, 3);
+    assert!(assembly.take(true).is_none(), "the executor has work, and the batch may grow");
+    assert_eq!(taken(assembly.take(false)), Some((5, 2, Extent::Whole { end_lsn: Lsn(1_110) })));
+    assert!(assembly.take(false).is_none());
+}
+
+#[test]
+fn what_was_applied_before_is_dropped() {
+    let mut assembly = assembly(CopyPhase::Ready, 0);
+    transaction(&mut assembly, RESUME - 1, 2);
+    assert!(assembly.take(false).is_none());
+    assert_eq!(assembly.end_frame(7), 7);
+}
+
+#[test]
+fn what_a_tables_copy_contains_is_dropped() {
+    let mut assembly = assembly(CopyPhase::Ready, 2_000);
+    transaction(&mut assembly, 1_900, 2);
+    transaction(&mut assembly, 2_000, 1);
+    assert_eq!(taken(assembly.take(false)), Some((1, 2, Extent::Whole { end_lsn: Lsn(2_010) })));
+}
+
+#[test]
+fn a_position_joins_what_waits_before_it() {
+    let mut assembly = assembly(CopyPhase::Ready, 0);
+    transaction(&mut assembly, 1_000, 1);
+    assembly.progress(v1::Progress { progress_lsn: 3_000 }).unwrap();
+    assembly.progress(v1::Progress { progress_lsn: 2_000 }).unwrap();
+    assert_eq!(taken(assembly.take(false)), Some((1, 1, Extent::Whole { end_lsn: Lsn(3_000) })));
+    assembly.progress(v1::Progress { progress_lsn: 4_000 }).unwrap();
+    assert_eq!(taken(assembly.take(false)), Some((0, 0, Extent::Whole { end_lsn: Lsn(4_000) })));
+}
+
+#[test]
+fn a_large_transaction_is_taken_out_in_pieces_after_what_came_before() {
+    let mut assembly = assembly(CopyPhase::Ready, 0);
+    transaction(&mut assembly, 1_000, 1);
+    begin(&mut assembly, 2_000);
+    rows(&mut assembly, 9, 1024 * 1024);
+    assert!(!assembly.has_room());
+    assert_eq!(taken(assembly.take(true)), None);
+    assert_eq!(taken(assembly.take(false)), Some((1, 1, Extent::Whole { end_lsn: Lsn(1_010) })));
+    assert_eq!(taken(assembly.take(true)), Some((9, 0, Extent::Piece)));
+    assert!(assembly.has_room());
+    rows(&mut assembly, 1, 10);
+    commit(&mut assembly, 2_000);
+    transaction(&mut assembly, 3_000, 1);
+    assert_eq!(taken(assembly.take(false)), Some((1, 1, Extent::LastPiece { end_lsn: Lsn(2_010) })));
+    assert_eq!(taken(assembly.take(false)), Some((1, 1, Extent::Whole { end_lsn: Lsn(3_010) })));
+}
+
+#[test]
+fn credit_goes_back_with_the_last_of_what_a_frame_brought() {
+    let mut assembly = assembly(CopyPhase::Ready, 0);
+    transaction(&mut assembly, 1_000, 1);
+    assert_eq!(assembly.end_frame(100), 0);
+    begin(&mut assembly, 2_000);
+    rows(&mut assembly, 1, 10);
+    assert_eq!(assembly.end_frame(50), 0);
+    assert_eq!(assembly.take(false).unwrap().credit, 100);
+    commit(&mut assembly, 2_000);
+    assert_eq!(assembly.take(false).unwrap().credit, 50);
+}
+
+#[test]
+fn the_protocol_is_kept() {
+    let mut copying = assembly(CopyPhase::Copying, 0);
+    assert!(copying.row(&keyed(), insert(1)).is_err(), "outside of a transaction");
+    begin(&mut copying, 1_000);
+    assert!(copying.row(&keyed(), insert(1)).is_err(), "the copy is not complete");
+    assert!(copying.begin(v1::Begin::default()).is_err(), "within another transaction");
+    assert!(copying.progress(v1::Progress::default()).is_err(), "within a transaction");
+    assert!(copying.commit(v1::Commit { commit_lsn: 1, end_lsn: 2 }).is_err(), "of another transaction");
+}

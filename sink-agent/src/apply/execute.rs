@@ -1,0 +1,141 @@
+//! The executing half of a stream session: batches in, acks out, and what has to be done between transactions.
+
+use std::time::Duration;
+
+use strait_postgres::ConnectionUri;
+use strait_proto::Lsn;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use v1::stream_changes_response::Message;
+
+use strait_proto::v1;
+
+use super::batch::{Batch, Extent};
+use super::change::Operation;
+use super::executor::Executor;
+use super::replies::{Counters, Notices, Replies};
+use crate::error::Error;
+use crate::foreign_keys::ForeignKeys;
+
+/// An idle position is written no more often than this: the heartbeat of an idle source must not cost a commit each.
+const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Executes the batches of one session.
+pub(crate) struct Execution {
+    executor: Executor,
+    foreign_keys: ForeignKeys,
+    replies: Replies,
+    uri: ConnectionUri,
+    /// Everything before it is visible here.
+    applied_lsn: Lsn,
+    last_write: Instant,
+    counters: Counters,
+    notices: Notices,
+}
+
+impl Execution {
+    pub(crate) fn new(
+        executor: Executor,
+        foreign_keys: ForeignKeys,
+        replies: Replies,
+        uri: ConnectionUri,
+    ) -> Self {
+        let applied_lsn = executor.durable_lsn();
+        let (last_write, counters, notices) = (Instant::now(), Counters::default(), Notices::default());
+        Self { executor, foreign_keys, replies, uri, applied_lsn, last_write, counters, notices }
+    }
+
+    /// Runs until the receiver has gone.
+    pub(crate) async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        done: mpsc::Sender<()>,
+    ) -> Result<(), Error> {
+        self.between_transactions().await?;
+        self.ack().await?;
+        loop {
+            let write_at = self.last_write + IDLE_WRITE_INTERVAL;
+            let idle = self.is_idle();
+            tokio::select! {
+                biased;
+                batch = batches.recv() => {
+                    let Some(batch) = batch else { return Ok(()) };
+                    self.batch(batch).await?;
+                    done.send(()).await.map_err(|_| Error::Stopped)?;
+                }
+                () = tokio::time::sleep_until(write_at), if self.owes_write() => self.write().await?,
+                () = self.foreign_keys.due(), if idle => {}
+            }
+            self.between_transactions().await?;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.executor.in_pieces()
+    }
+
+    /// An idle position is acknowledged as applied and not written yet.
+    fn owes_write(&self) -> bool {
+        self.is_idle() && self.applied_lsn > self.executor.durable_lsn()
+    }
+
+    async fn batch(&mut self, batch: Batch) -> Result<(), Error> {
+        let changes =
+            batch.operations.iter().filter(|operation| matches!(operation, Operation::Row(_))).count();
+        match batch.extent {
+            Extent::Whole { end_lsn } if batch.operations.is_empty() => {
+                self.applied_lsn = self.applied_lsn.max(end_lsn);
+                if self.last_write.elapsed() >= IDLE_WRITE_INTERVAL {
+                    self.executor.advance(self.applied_lsn).await?;
+                    self.last_write = Instant::now();
+                }
+            }
+            extent => {
+                let outcome = self.executor.run(&batch.operations, batch.steps.as_deref(), extent).await?;
+                self.counters.conflicts += outcome.conflicts.len() as u64;
+                if let Some(reason) = outcome.fallback {
+                    self.notices.fallback(&self.replies, &reason).await?;
+                }
+                self.notices.conflicts(&self.replies, &outcome.conflicts).await?;
+                if !self.executor.in_pieces() {
+                    self.applied_lsn = self.executor.durable_lsn();
+                    self.last_write = Instant::now();
+                }
+            }
+        }
+        self.counters.changes += changes as u64;
+        self.counters.transactions += batch.transactions;
+        if batch.extent != Extent::Piece {
+            self.ack().await?;
+        }
+        self.replies.credit(batch.credit).await
+    }
+
+    async fn write(&mut self) -> Result<(), Error> {
+        self.executor.advance(self.applied_lsn).await?;
+        self.last_write = Instant::now();
+        self.ack().await
+    }
+
+    async fn ack(&self) -> Result<(), Error> {
+        let (applied_lsn, durable_lsn) = (self.applied_lsn, self.executor.durable_lsn());
+        let done = self.foreign_keys.are_done();
+        self.replies.send(self.counters.ack(applied_lsn, durable_lsn, done)).await
+    }
+
+    /// What may only happen while no transaction is open: foreign keys.
+    async fn between_transactions(&mut self) -> Result<(), Error> {
+        if !self.is_idle() || self.foreign_keys.are_done() {
+            return Ok(());
+        }
+        let client = self.executor.connection().client();
+        let results = self.foreign_keys.step(client, &self.uri, self.executor.durable_lsn()).await?;
+        for result in results {
+            self.replies.send(Message::Object(result)).await?;
+        }
+        if self.foreign_keys.are_done() {
+            self.ack().await?;
+        }
+        Ok(())
+    }
+}

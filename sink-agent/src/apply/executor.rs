@@ -1,0 +1,377 @@
+//! Runs batches: each in one destination transaction together with the position that it reaches.
+//!
+//! ```text
+//!   BEGIN · fence moves the position · folded statements …    sent together, one round trip
+//!   COMMIT                                                    once every statement did what it had to
+//!
+//!   a statement was refused, or rows are missing:  ROLLBACK, and the same batch again row by row
+//! ```
+//!
+//! A transaction of the source that is larger than a batch stays open over several: each piece is a savepoint, and the
+//! last one moves the position. Nothing is ever committed in part.
+
+use strait_proto::Lsn;
+use tokio_postgres::Statement as Prepared;
+use tokio_postgres::types::PgLsn;
+
+use super::array::Parameter;
+use super::batch::Extent;
+use super::change::{Change, Operation};
+use super::connection::Connection;
+use super::in_order;
+use super::pipeline::{Broken, Pipeline};
+use super::plan::{Statement, Step};
+use super::truncate::truncate;
+use crate::error::{Context as _, Error};
+use crate::store::{self, BEGIN, Claim, Conflict, record_conflicts};
+
+/// Constraints that can wait do so: within a batch the order of changes is not the source's.
+const DEFERRED: &str = "SET CONSTRAINTS ALL DEFERRED";
+const SAVEPOINT: &str = "SAVEPOINT piece";
+const RELEASE: &str = "RELEASE SAVEPOINT piece";
+const ROLLBACK_PIECE: &str = "ROLLBACK TO SAVEPOINT piece; RELEASE SAVEPOINT piece";
+
+/// So often a batch that lost a deadlock or a serialisation conflict is tried again.
+const CONTENTION_RETRIES_MAX: u32 = 3;
+
+/// Writes changes and the position that covers them.
+pub(crate) struct Executor {
+    connection: Connection,
+    claim: Claim,
+    advance: Prepared,
+    /// What the checkpoint says.
+    durable_lsn: Lsn,
+    /// A transaction of the source is applied in part, and open.
+    in_pieces: bool,
+}
+
+/// What running a batch came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Conflicts that were recorded.
+    pub(crate) conflicts: Vec<Conflict>,
+    /// Why sets would not do, for people.
+    pub(crate) fallback: Option<String>,
+}
+
+/// Why a batch is replayed in order, or not.
+enum Setback {
+    /// Sets will not do, for this reason.
+    InOrder(String),
+    /// Others were in the way: the same again.
+    Contention(Error),
+    Failed(Error),
+}
+
+impl Executor {
+    /// An executor whose destination stands at `durable_lsn`.
+    pub(crate) async fn new(
+        mut connection: Connection,
+        claim: Claim,
+        durable_lsn: Lsn,
+    ) -> Result<Self, Error> {
+        let advance = connection.prepare(&store::advance(&claim)).await.context("prepare the fence")?;
+        Ok(Self { connection, claim, advance, durable_lsn, in_pieces: false })
+    }
+
+    /// The position that survives a crash of the destination.
+    pub(crate) fn durable_lsn(&self) -> Lsn {
+        self.durable_lsn
+    }
+
+    /// A transaction is open, so that nothing else may use the connection.
+    pub(crate) fn in_pieces(&self) -> bool {
+        self.in_pieces
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Moves the position alone.
+    pub(crate) async fn advance(&mut self, next_lsn: Lsn) -> Result<(), Error> {
+        let parameters = [&PgLsn::from(self.durable_lsn.0) as _, &PgLsn::from(next_lsn.0) as _];
+        let moved = self.connection.client().execute(&self.advance, &parameters).await;
+        moved.context("move the position")?;
+        self.durable_lsn = next_lsn;
+        Ok(())
+    }
+
+    /// Applies operations, and commits them if they end a transaction of the source.
+    pub(crate) async fn run(
+        &mut self,
+        operations: &[Operation],
+        steps: Option<&[Step]>,
+        extent: Extent,
+    ) -> Result<Outcome, Error> {
+        match extent {
+            Extent::Whole { end_lsn } => self.whole(operations, steps, end_lsn).await,
+            Extent::Piece => self.piece(operations, steps).await,
+            Extent::LastPiece { end_lsn } => {
+                let outcome = self.piece(operations, steps).await?;
+                let client = self.connection.client();
+                let parameters = [&PgLsn::from(self.durable_lsn.0) as _, &PgLsn::from(end_lsn.0) as _];
+                client.execute(&self.advance, &parameters).await.context("move the position")?;
+                client.batch_execute("COMMIT").await.context("commit a transaction of the source")?;
+                self.in_pieces = false;
+                self.durable_lsn = end_lsn;
+                Ok(outcome)
+            }
+        }
+    }
+
+    async fn whole(
+        &mut self,
+        operations: &[Operation],
+        steps: Option<&[Step]>,
+        end_lsn: Lsn,
+    ) -> Result<Outcome, Error> {
+        let fallback = match self.whole_in_sets(steps, end_lsn).await? {
+            None => {
+                self.durable_lsn = end_lsn;
+                return Ok(Outcome::default());
+            }
+            Some(reason) => reason,
+        };
+        let begin = format!("{BEGIN}; {DEFERRED}");
+        self.connection.client().batch_execute(&begin).await.context("begin a transaction")?;
+        self.fence(end_lsn).await?;
+        let conflicts = self.in_order(operations).await?;
+        self.connection.client().batch_execute("COMMIT").await.context("commit changes")?;
+        self.durable_lsn = end_lsn;
+        Ok(Outcome { conflicts, fallback: Some(fallback) })
+    }
+
+    /// Applies and commits in sets, or says why that will not do.
+    async fn whole_in_sets(&mut self, steps: Option<&[Step]>, end_lsn: Lsn) -> Result<Option<String>, Error> {
+        let Some(steps) = steps else { return Ok(Some(CHAINS.to_owned())) };
+        let mut retries = 0;
+        loop {
+            let begin = format!("{BEGIN}; {DEFERRED}");
+            let setback = match self.sets(&begin, Some(end_lsn), steps).await {
+                Ok(()) => match self.connection.client().batch_execute("COMMIT").await {
+                    Ok(()) => return Ok(None),
+                    Err(error) => Setback::from(Error::database("commit changes", error)),
+                },
+                Err(setback) => setback,
+            };
+            let reason = match setback {
+                Setback::Failed(error) => return Err(error),
+                Setback::Contention(error) if retries == CONTENTION_RETRIES_MAX => return Err(error),
+                Setback::Contention(_) => {
+                    retries += 1;
+                    None
+                }
+                Setback::InOrder(reason) => Some(reason),
+            };
+            // After a failed COMMIT there is no transaction any more, and this a warning.
+            self.connection.client().batch_execute("ROLLBACK").await.context("roll back a batch")?;
+            if reason.is_some() {
+                return Ok(reason);
+            }
+        }
+    }
+
+    async fn piece(&mut self, operations: &[Operation], steps: Option<&[Step]>) -> Result<Outcome, Error> {
+        if !self.in_pieces {
+            let begin = format!("{BEGIN}; {DEFERRED}");
+            self.connection.client().batch_execute(&begin).await.context("begin a large transaction")?;
+            // Holds the task; the position moves with the last piece.
+            self.fence(self.durable_lsn).await?;
+            self.in_pieces = true;
+        }
+        let fallback = match steps {
+            None => {
+                self.connection.client().batch_execute(SAVEPOINT).await.context("begin a piece")?;
+                CHAINS.to_owned()
+            }
+            Some(steps) => match self.sets(SAVEPOINT, None, steps).await {
+                Ok(()) => {
+                    self.connection.client().batch_execute(RELEASE).await.context("end a piece")?;
+                    return Ok(Outcome::default());
+                }
+                Err(Setback::InOrder(reason)) => {
+                    let client = self.connection.client();
+                    client.batch_execute(ROLLBACK_PIECE).await.context("roll back a piece")?;
+                    client.batch_execute(SAVEPOINT).await.context("begin a piece")?;
+                    reason
+                }
+                Err(Setback::Contention(error) | Setback::Failed(error)) => return Err(error),
+            },
+        };
+        let conflicts = self.in_order(operations).await?;
+        self.connection.client().batch_execute(RELEASE).await.context("end a piece")?;
+        Ok(Outcome { conflicts, fallback: Some(fallback) })
+    }
+
+    async fn fence(&self, next_lsn: Lsn) -> Result<(), Error> {
+        let parameters = [&PgLsn::from(self.durable_lsn.0) as _, &PgLsn::from(next_lsn.0) as _];
+        self.connection.client().execute(&self.advance, &parameters).await.context("fence a transaction")?;
+        Ok(())
+    }
+
+    /// Begins, fences where a position is given, and runs the steps.
+    async fn sets(&mut self, begin: &str, next_lsn: Option<Lsn>, steps: &[Step]) -> Result<(), Setback> {
+        let position = |lsn: Lsn| Parameter::Position(PgLsn::from(lsn.0));
+        let fence = next_lsn.map(|next_lsn| [position(self.durable_lsn), position(next_lsn)]);
+        let mut start = Start { begin: Some(begin), fence: fence.as_ref() };
+        if next_lsn.is_none() {
+            // What cannot be prepared would end the transaction: the savepoint comes first.
+            self.together(&mut start, &[], Vec::new()).await?;
+        }
+        // Outside of a transaction it comes before, so that all of it can go out at once.
+        let mut prepared = self.prepare(steps).await?.into_iter();
+        for run in steps.chunk_by(|left, right| is_set(left) && is_set(right)) {
+            if is_set(&run[0]) {
+                self.together(&mut start, run, prepared.by_ref().take(run.len()).collect()).await?;
+            } else {
+                self.together(&mut start, &[], Vec::new()).await?;
+                self.alone(&run[0]).await?;
+            }
+        }
+        self.together(&mut start, &[], Vec::new()).await
+    }
+
+    /// Sends what starts the transaction, if that has not gone yet, and the set-based statements of a run.
+    async fn together(
+        &self,
+        start: &mut Start<'_>,
+        run: &[Step],
+        prepared: Vec<Prepared>,
+    ) -> Result<(), Setback> {
+        let mut pipeline = Pipeline::new(self.connection.client());
+        if let Some(begin) = start.begin.take() {
+            pipeline.simple(begin);
+        }
+        if let Some(parameters) = start.fence.take() {
+            pipeline.execute(self.advance.clone(), parameters);
+        }
+        let mut sets = Vec::new();
+        for (step, prepared) in run.iter().zip(prepared) {
+            if let Step::Set(statement) = step {
+                queue(&mut pipeline, &mut sets, statement, prepared);
+            }
+        }
+        let affected = pipeline.flush().await.map_err(refused)?;
+        for (place, statement) in sets {
+            let rows = affected.get(place).copied().unwrap_or_default();
+            if statement.expected.is_some_and(|expected| rows < expected) {
+                return Err(missing(&statement.table));
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares the set-based statements of the steps, in order.
+    async fn prepare(&mut self, steps: &[Step]) -> Result<Vec<Prepared>, Setback> {
+        let mut prepared = Vec::new();
+        for step in steps {
+            if let Step::Set(statement) = step {
+                let one = self.connection.prepare(&statement.text).await;
+                let doing = || format!("prepare a change of table {}", statement.table);
+                prepared.push(one.map_err(|error| Setback::from(Error::database(doing(), error)))?);
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Runs a step that is not a set-based statement.
+    async fn alone(&mut self, step: &Step) -> Result<(), Setback> {
+        match step {
+            Step::Set(_) => Ok(()),
+            Step::Truncate(truncation) => Ok(truncate(self.connection.client(), truncation).await?),
+            Step::Rows(changes) => {
+                let conflicts = in_order::apply(&mut self.connection, changes.iter()).await?;
+                match conflicts.first() {
+                    None => Ok(()),
+                    // The replay records it together with all others of the batch.
+                    Some(conflict) => Err(missing(&conflict.table)),
+                }
+            }
+        }
+    }
+
+    /// Replays operations in the open transaction and records the conflicts that they meet.
+    async fn in_order(&mut self, operations: &[Operation]) -> Result<Vec<Conflict>, Error> {
+        let mut conflicts = Vec::new();
+        for run in operations.chunk_by(|left, right| is_row(left) && is_row(right)) {
+            match &run[0] {
+                Operation::Truncate(truncation) => truncate(self.connection.client(), truncation).await?,
+                Operation::Row(_) => {
+                    conflicts
+                        .extend(in_order::apply(&mut self.connection, run.iter().filter_map(row)).await?);
+                }
+            }
+        }
+        if !conflicts.is_empty() {
+            let newest = conflicts.len().saturating_sub(store::CONFLICTS_MAX as usize);
+            record_conflicts(self.connection.client(), &self.claim.task_id, &conflicts[newest..]).await?;
+        }
+        Ok(conflicts)
+    }
+}
+
+const CHAINS: &str = "rows change their keys in long chains";
+
+/// What has to come before the statements of a transaction, until it has been sent.
+struct Start<'a> {
+    begin: Option<&'a str>,
+    fence: Option<&'a [Parameter; 2]>,
+}
+
+fn is_set(step: &Step) -> bool {
+    matches!(step, Step::Set(_))
+}
+
+fn is_row(operation: &Operation) -> bool {
+    matches!(operation, Operation::Row(_))
+}
+
+fn row(operation: &Operation) -> Option<&Change> {
+    match operation {
+        Operation::Row(change) => Some(change),
+        Operation::Truncate(_) => None,
+    }
+}
+
+/// Queues a statement; `sets` notes where its count of rows will be.
+fn queue<'a>(
+    pipeline: &mut Pipeline<'a>,
+    sets: &mut Vec<(usize, &'a Statement)>,
+    statement: &'a Statement,
+    prepared: Prepared,
+) {
+    if statement.hash_join {
+        pipeline.simple("SET LOCAL enable_hashjoin = on");
+    }
+    sets.push((pipeline.len(), statement));
+    pipeline.execute(prepared, &statement.parameters);
+    if statement.hash_join {
+        pipeline.simple("SET LOCAL enable_hashjoin = off");
+    }
+}
+
+fn missing(table: &strait_proto::v1::TableName) -> Setback {
+    Setback::InOrder(format!("rows of table {table} are missing at the destination"))
+}
+
+fn refused(broken: Broken) -> Setback {
+    Setback::from(Error::database("apply a batch", broken.error))
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        let Some(server) = error.database_error().and_then(strait_postgres::Error::server_error) else {
+            // A refusal of our own may be about one step alone; the replay says it again with its place.
+            return Self::Failed(error);
+        };
+        match server.code.code() {
+            "40001" | "40P01" => Self::Contention(error),
+            code => match code.get(..2).unwrap_or_default() {
+                // The connection, the server's resources, an operator: nothing that the changes could be blamed for.
+                "08" | "25" | "40" | "53" | "55" | "57" | "58" | "F0" | "XX" => Self::Failed(error),
+                _ => Self::InOrder(format!("{} (SQLSTATE {code})", server.message)),
+            },
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Applies the change stream.
+//!
+//! ```text
+//!  gRPC ──frames──► receive ──batches (at most 2)──► execute ──► PostgreSQL
+//!   ▲               assemble whole transactions,     one transaction each: fence and position,
+//!   │               match relations, fold, plan      deletes, updates, inserts; COMMIT
+//!   │                    ▲                              │
+//!   │                    └──────── done ────────────────┤
+//!   └──────────── acks, credit, notices ────────────────┘
+//! ```
+//!
+//! Why it makes progress: the receiver stops reading only while it holds a batch or more, and then there is something for
+//! the executor; the executor waits for nothing but the database and the source's reading of replies, of which there are
+//! few. Credit that a frame cost goes back when the last of what it brought is executed (`assembly` says why that is
+//! always possible).
+//!
+//! Why nothing is lost or applied twice: the position moves in the transaction that writes the rows, by a compare-and-swap
+//! in the server that only the holder of the newest claim can make from the position that it has read. Whenever anything
+//! breaks, the session ends, what was not committed is rolled back, and the next session starts from what the server says.
+
+mod array;
+mod assembly;
+mod batch;
+mod change;
+mod columns;
+pub(crate) mod connection;
+mod execute;
+mod executor;
+mod fold;
+mod in_order;
+mod multiset;
+mod pipeline;
+mod plan;
+mod receive;
+mod relation;
+pub(crate) mod replies;
+mod sql;
+mod target;
+mod truncate;
+mod tuple;
+
+pub(crate) use change::Truncation;
+pub(crate) use truncate::truncate;
+
+use hashbrown::HashMap;
+use strait_postgres::{Client, ConnectionUri};
+use strait_proto::{Lsn, v1};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::Streaming;
+use v1::stream_changes_response::Message;
+
+use crate::error::Error;
+use crate::foreign_keys::ForeignKeys;
+use crate::store::{Claim, Progress};
+
+use assembly::{Assembly, StreamedTable};
+use connection::Connection;
+use execute::Execution;
+use executor::Executor;
+use receive::{Receiver, Relations};
+use replies::Replies;
+
+/// Bytes of frames that may be under way: more than what waits and what is executed hold together.
+const CREDIT_BYTES: u64 = 32 * 1024 * 1024;
+
+/// A claimed task whose changes are about to flow.
+pub(crate) struct Stream {
+    pub(crate) uri: ConnectionUri,
+    pub(crate) claim: Claim,
+    /// Read under that claim.
+    pub(crate) progress: Progress,
+    /// Reads catalogs.
+    pub(crate) client: Client,
+    pub(crate) inbound: Streaming<v1::StreamChangesRequest>,
+    pub(crate) replies: Replies,
+}
+
+impl Stream {
+    /// Applies changes until the source ends the stream. Dropped, it leaves nothing running and rolls back what was not
+    /// committed.
+    pub(crate) async fn run(self) -> Result<(), Error> {
+        let Progress { checkpoint, tables, model, .. } = self.progress;
+        let checkpoint =
+            checkpoint.ok_or_else(|| Error::protocol("no table has begun: there is nothing to stream"))?;
+        let resume_lsn = Lsn(checkpoint.durable_lsn);
+        let model = model.unwrap_or_default();
+        let connection = Connection::open_for_changes(&self.uri, &self.claim.task_id).await?;
+        let begins_lsn = Lsn(tables.iter().map(|table| table.begin_lsn).max().unwrap_or_default());
+        let foreign_keys =
+            ForeignKeys::load(&self.client, &self.claim.task_id, &model, begins_lsn, connection.replica_role)
+                .await?;
+        let executor = Executor::new(connection, self.claim.clone(), resume_lsn).await?;
+
+        let streamed = streamed_tables(&tables, &model);
+        let ready = v1::StreamReady { resume_lsn: resume_lsn.0, credit_bytes: CREDIT_BYTES, tables };
+        self.replies.send(Message::Ready(ready)).await?;
+
+        let (batches, to_execute) = mpsc::channel(1);
+        let (executed, done) = mpsc::channel(2);
+        let receiver = Receiver {
+            inbound: self.inbound,
+            assembly: Assembly::new(resume_lsn, streamed),
+            relations: Relations::new(self.client),
+            batches,
+            done,
+            replies: self.replies.clone(),
+        };
+        let execution = Execution::new(executor, foreign_keys, self.replies.clone(), self.uri);
+        // Tasks of their own, so that planning and executing use two cores; dropped with this future.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(receiver.run());
+        tasks.spawn(execution.run(to_execute, executed));
+        // Whichever ends first ends the other: its error says why, if there is one.
+        match tasks.join_next().await {
+            Some(Ok(result)) => result,
+            Some(Err(panicked)) => {
+                Err(Error::NotNow(format!("applying changes stopped unexpectedly: {panicked}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn streamed_tables(tables: &[v1::TableState], model: &v1::SchemaModel) -> HashMap<u32, StreamedTable> {
+    let names: HashMap<u32, v1::TableName> = model
+        .tables
+        .iter()
+        .map(|table| (table.table_id, v1::TableName::new(&*table.schema, &*table.name)))
+        .collect();
+    let streamed = |table: &v1::TableState| {
+        let name = names.get(&table.table_id).cloned().unwrap_or_default();
+        let streamed = StreamedTable { name, begin_lsn: Lsn(table.begin_lsn), phase: table.phase() };
+        (table.table_id, streamed)
+    };
+    tables.iter().map(streamed).collect()
+}

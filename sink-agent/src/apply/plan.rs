@@ -1,0 +1,256 @@
+//! From the operations of a batch to the steps that the executor runs: statements with their parameters, in order.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use strait_proto::v1::TableName;
+
+use super::array::Parameter;
+use super::change::{Change, Operation, Truncation};
+use super::columns::{by_columns, fill};
+use super::fold::{Fold, Image, NetEffects, Stage, TooManyStages};
+use super::multiset::Multiset;
+use super::relation::{Lookup, LookupBy, Relation};
+use super::sql::{self, Form};
+use crate::error::Error;
+
+/// What is executed one after the other.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Set(Statement),
+    /// Changes of tables whose rows have to be changed one by one.
+    Rows(Vec<Change>),
+    Truncate(Truncation),
+}
+
+/// One statement for many rows.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) table: TableName,
+    pub(crate) text: String,
+    pub(crate) parameters: Vec<Parameter>,
+    /// How many rows it has to affect; fewer mean that some are missing. None: however many.
+    pub(crate) expected: Option<u64>,
+    /// Joins by comparing texts, for which only a hash join will do.
+    pub(crate) hash_join: bool,
+}
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub(crate) enum Unplanned {
+    /// Only a replay in order will do.
+    InOrder,
+    /// The changes contradict the protocol.
+    Failed(Error),
+}
+
+impl From<TooManyStages> for Unplanned {
+    fn from(_: TooManyStages) -> Self {
+        Self::InOrder
+    }
+}
+
+impl From<Error> for Unplanned {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Plans a batch.
+pub(crate) fn plan(operations: &[Operation]) -> Result<Vec<Step>, Unplanned> {
+    let mut planner = Planner::default();
+    for operation in operations {
+        match operation {
+            Operation::Row(change) => planner.row(change)?,
+            Operation::Truncate(truncation) => {
+                planner.close()?;
+                planner.steps.push(Step::Truncate(truncation.clone()));
+            }
+        }
+    }
+    planner.close()?;
+    Ok(planner.steps)
+}
+
+/// Collects changes per table until something has to be seen by all of them.
+#[derive(Default)]
+struct Planner {
+    steps: Vec<Step>,
+    /// In the order of their first change.
+    tables: Vec<TableChanges>,
+    places: HashMap<u32, usize>,
+}
+
+struct TableChanges {
+    /// Of the first change. Others may differ, but not in how rows are found.
+    relation: Arc<Relation>,
+    changes: Changes,
+}
+
+enum Changes {
+    Keyed(Fold),
+    Counted(Multiset),
+    InOrder(Vec<Change>),
+}
+
+impl Planner {
+    fn row(&mut self, change: &Change) -> Result<(), Unplanned> {
+        let relation = &change.relation;
+        if let Some(place) = self.places.get(&relation.table_id)
+            && !self.tables[*place].takes(relation)
+        {
+            self.close()?;
+        }
+        let tables = &mut self.tables;
+        let place = *self.places.entry(relation.table_id).or_insert_with(|| {
+            tables.push(TableChanges::new(relation));
+            tables.len() - 1
+        });
+        match &mut tables[place].changes {
+            Changes::Keyed(fold) => fold.push(change)?,
+            Changes::Counted(multiset) => multiset.push(change),
+            Changes::InOrder(changes) => changes.push(change.clone()),
+        }
+        Ok(())
+    }
+
+    /// Turns what was collected into steps.
+    fn close(&mut self) -> Result<(), Unplanned> {
+        self.places.clear();
+        for table in std::mem::take(&mut self.tables) {
+            match table.changes {
+                Changes::Keyed(fold) => {
+                    for stage in fold.finish()? {
+                        self.stage(&table.relation, stage);
+                    }
+                }
+                Changes::Counted(multiset) => {
+                    let differences = multiset.finish();
+                    self.copies(&differences.deletes, true);
+                    self.copies(&differences.inserts, false);
+                }
+                Changes::InOrder(changes) => self.steps.push(Step::Rows(changes)),
+            }
+        }
+        Ok(())
+    }
+
+    fn stage(&mut self, relation: &Relation, stage: Stage) {
+        match stage {
+            Stage::Net(NetEffects { deletes, absent, updates, inserts }) => {
+                self.delete(relation, &deletes, true);
+                self.delete(relation, &absent, false);
+                for (set, places) in by_columns(updates.iter().map(Image::settable)) {
+                    let pairs: Vec<_> =
+                        places.iter().map(|place| (&updates[*place], &updates[*place])).collect();
+                    self.update(relation, &set, &pairs);
+                }
+                self.insert(relation, &inserts);
+            }
+            Stage::Moves(moves) => {
+                for (set, places) in by_columns(moves.iter().map(|(_, new)| new.present())) {
+                    let pairs: Vec<_> =
+                        places.iter().map(|place| (&moves[*place].0, &moves[*place].1)).collect();
+                    self.update(relation, &set, &pairs);
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, relation: &Relation, images: &[Image], counted: bool) {
+        if images.is_empty() {
+            return;
+        }
+        let lookup = &relation.lookup;
+        self.steps.push(Step::Set(Statement {
+            table: relation.target.name.clone(),
+            text: sql::delete(&relation.target, lookup, Form::Rows),
+            parameters: fill(images, &lookup.columns),
+            expected: counted.then_some(images.len() as u64),
+            hash_join: by_text(lookup),
+        }));
+    }
+
+    /// Of each pair the first image finds the row and the second one says what it becomes.
+    fn update(&mut self, relation: &Relation, set: &[usize], pairs: &[(&Image, &Image)]) {
+        if set.is_empty() {
+            // Nothing but values that the source did not send: the row is as it was.
+            return;
+        }
+        let lookup = &relation.lookup;
+        let mut parameters = fill(pairs.iter().map(|(old, _)| *old), &lookup.columns);
+        parameters.extend(fill(pairs.iter().map(|(_, new)| *new), set));
+        self.steps.push(Step::Set(Statement {
+            table: relation.target.name.clone(),
+            text: sql::update(&relation.target, lookup, set, Form::Rows),
+            parameters,
+            expected: Some(pairs.len() as u64),
+            hash_join: by_text(lookup),
+        }));
+    }
+
+    fn insert(&mut self, relation: &Relation, images: &[Image]) {
+        if relation.deletes_first() {
+            self.delete(relation, images, false);
+        }
+        for (columns, places) in by_columns(images.iter().map(Image::present)) {
+            self.steps.push(Step::Set(Statement {
+                table: relation.target.name.clone(),
+                text: sql::insert(&relation.target, &columns, relation.overwrites_by(), Form::Rows),
+                parameters: fill(places.iter().map(|place| &images[*place]), &columns),
+                expected: None,
+                hash_join: false,
+            }));
+        }
+    }
+
+    /// Rows without a key, each so many times.
+    fn copies(&mut self, rows: &[(Image, i64)], delete: bool) {
+        for (columns, places) in by_columns(rows.iter().map(|(image, _)| image.present())) {
+            let target = &rows[places[0]].0.relation.target;
+            let counts: Vec<i64> = places.iter().map(|place| rows[*place].1).collect();
+            let total: i64 = counts.iter().sum();
+            let mut parameters = fill(places.iter().map(|place| &rows[*place].0), &columns);
+            parameters.push(Parameter::Counts(counts));
+            self.steps.push(Step::Set(Statement {
+                table: target.name.clone(),
+                text: match delete {
+                    true => sql::delete_copies(target, &columns),
+                    false => sql::insert_copies(target, &columns),
+                },
+                parameters,
+                expected: delete.then_some(total.unsigned_abs()),
+                hash_join: delete,
+            }));
+        }
+    }
+}
+
+impl TableChanges {
+    fn new(relation: &Arc<Relation>) -> Self {
+        let changes = match relation.lookup.by {
+            LookupBy::WholeRow if relation.in_order => Changes::InOrder(Vec::new()),
+            LookupBy::WholeRow => Changes::Counted(Multiset::default()),
+            LookupBy::Index | LookupBy::Text => Changes::Keyed(Fold::default()),
+        };
+        Self { relation: Arc::clone(relation), changes }
+    }
+
+    /// Whether a relation's changes can be folded together with those before: its rows are found in the same way, in a
+    /// table of the same shape.
+    fn takes(&self, relation: &Arc<Relation>) -> bool {
+        let own = &self.relation;
+        Arc::ptr_eq(own, relation)
+            || (own.lookup == relation.lookup
+                && own.written == relation.written
+                && own.in_order == relation.in_order
+                && own.target == relation.target)
+    }
+}
+
+fn by_text(lookup: &Lookup) -> bool {
+    lookup.by != LookupBy::Index
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Which statements a batch becomes, in which order.
+
+use strait_proto::Lsn;
+
+use super::super::change::ChangeKind;
+use super::super::relation::tests::{definition, keyed, keyless};
+use super::super::target::tests::{column, target};
+use super::super::tuple::tests::tuple;
+use super::*;
+use strait_proto::v1::ReplicaIdentity;
+
+fn insert(relation: &Arc<Relation>, id: &str, name: &str) -> Operation {
+    let kind = ChangeKind::Insert { new: tuple(&[Some(id), Some(name)]) };
+    Operation::Row(Change { relation: Arc::clone(relation), kind, commit_lsn: Lsn(1) })
+}
+
+fn update(relation: &Arc<Relation>, id: &str, name: &str) -> Operation {
+    let kind = ChangeKind::Update { old: None, new: tuple(&[Some(id), Some(name)]) };
+    Operation::Row(Change { relation: Arc::clone(relation), kind, commit_lsn: Lsn(1) })
+}
+
+fn delete(relation: &Arc<Relation>, id: &str, name: &str) -> Operation {
+    let kind = ChangeKind::Delete { old: tuple(&[Some(id), Some(name)]) };
+    Operation::Row(Change { relation: Arc::clone(relation), kind, commit_lsn: Lsn(1) })
+}
+
+fn truncate() -> Operation {
+    let tables = vec![TableName::new("public", "t")];
+    Operation::Truncate(Truncation { tables, conditions: Vec::new(), restart_identity: false })
+}
+
+/// Each step's first word and what it expects: `DELETE 2`, `INSERT any`, `rows 3`, `TRUNCATE`.
+fn planned(operations: &[Operation]) -> Vec<String> {
+    let steps = plan(operations).unwrap();
+    let words = steps.iter().map(|step| match step {
+        Step::Set(statement) => {
+            let word = statement.text.split(' ').next().unwrap();
+            let expected = statement.expected.map_or("any".to_owned(), |rows| rows.to_string());
+            format!("{word} {expected}")
+        }
+        Step::Rows(changes) => format!("rows {}", changes.len()),
+        Step::Truncate(_) => "TRUNCATE".to_owned(),
+    });
+    words.collect()
+}
+
+#[test]
+fn a_stage_deletes_then_updates_then_inserts() {
+    let table = keyed();
+    let operations = [
+        insert(&table, "1", "a"),
+        update(&table, "2", "b"),
+        delete(&table, "3", "c"),
+        insert(&table, "4", "d"),
+        delete(&table, "4", "d"),
+        delete(&table, "5", "e"),
+    ];
+    assert_eq!(planned(&operations), ["DELETE 2", "DELETE any", "UPDATE 1", "INSERT any"]);
+}
+
+#[test]
+fn updates_that_set_the_same_columns_share_a_statement() {
+    let table = keyed();
+    let operations = [update(&table, "1", "a"), update(&table, "2", "…"), update(&table, "3", "c")];
+    // Of the second nothing but the key is known: there is nothing to set.
+    assert_eq!(planned(&operations), ["UPDATE 2"]);
+}
+
+#[test]
+fn a_truncate_is_seen_by_all_that_surrounds_it() {
+    let table = keyed();
+    let operations = [insert(&table, "1", "a"), truncate(), insert(&table, "1", "b")];
+    assert_eq!(planned(&operations), ["INSERT any", "TRUNCATE", "INSERT any"]);
+}
+
+#[test]
+fn rows_without_a_key_are_counted() {
+    let table = keyless();
+    let operations = [
+        insert(&table, "1", "a"),
+        insert(&table, "1", "a"),
+        delete(&table, "2", "b"),
+        delete(&table, "2", "b"),
+    ];
+    assert_eq!(planned(&operations), ["DELETE 2", "INSERT any"]);
+    let steps = plan(&operations).unwrap();
+    let Step::Set(statement) = &steps[0] else { panic!("{steps:?}") };
+    assert!(statement.hash_join);
+    assert_eq!(statement.parameters.len(), 3, "two columns and the counts");
+}
+
+#[test]
+fn rows_without_a_key_beside_local_columns_go_one_by_one() {
+    let columns = [column("id", "integer"), column("name", "text"), column("local", "text")];
+    let definition = definition(&["id*", "name*"], ReplicaIdentity::Full);
+    let relation = Arc::new(Relation::resolve(&definition, Arc::new(target(&columns))).unwrap());
+    let operations = [insert(&relation, "1", "a"), delete(&relation, "1", "a")];
+    assert_eq!(planned(&operations), ["rows 2"]);
+}
+
+#[test]
+fn a_table_that_changes_its_shape_is_folded_anew() {
+    let (before, after) = (keyless(), keyed());
+    let operations = [insert(&before, "1", "a"), insert(&after, "1", "b")];
+    assert_eq!(planned(&operations), ["INSERT any", "INSERT any"]);
+}

@@ -1,0 +1,104 @@
+//! What goes back to the source on the change stream.
+
+use hashbrown::HashSet;
+use strait_proto::{Lsn, v1};
+use tokio::sync::mpsc;
+use tonic::Status;
+use v1::stream_changes_response::Message;
+
+use crate::error::Error;
+use crate::store::{Conflict, ConflictReason};
+
+/// Replies that may wait for the source to read them; whoever has more to say waits.
+pub(crate) const REPLIES_MAX: usize = 64;
+/// Different notices of one session; further ones are only logged.
+const NOTICES_MAX: usize = 100;
+
+/// The sending half of the answer to StreamChanges.
+#[derive(Debug, Clone)]
+pub(crate) struct Replies {
+    sender: mpsc::Sender<Result<v1::StreamChangesResponse, Status>>,
+}
+
+impl Replies {
+    pub(crate) fn new(sender: mpsc::Sender<Result<v1::StreamChangesResponse, Status>>) -> Self {
+        Self { sender }
+    }
+
+    /// # Errors
+    /// [`Error::Stopped`] when the source has gone.
+    pub(crate) async fn send(&self, message: Message) -> Result<(), Error> {
+        let response = v1::StreamChangesResponse { message: Some(message) };
+        self.sender.send(Ok(response)).await.map_err(|_| Error::Stopped)
+    }
+
+    /// Gives credit back, if there is some.
+    pub(crate) async fn credit(&self, bytes: u64) -> Result<(), Error> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.send(Message::Credit(v1::Credit { bytes })).await
+    }
+}
+
+/// What a session has done so far, as acks say it.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) changes: u64,
+    pub(crate) transactions: u64,
+    pub(crate) conflicts: u64,
+}
+
+impl Counters {
+    pub(crate) fn ack(&self, applied_lsn: Lsn, durable_lsn: Lsn, foreign_keys_done: bool) -> Message {
+        Message::Ack(v1::Ack {
+            applied_lsn: applied_lsn.0,
+            durable_lsn: durable_lsn.0,
+            changes: self.changes,
+            transactions: self.transactions,
+            conflicts: self.conflicts,
+            foreign_keys_done,
+        })
+    }
+}
+
+/// Says each thing once a session.
+#[derive(Debug, Default)]
+pub(crate) struct Notices {
+    said: HashSet<String>,
+}
+
+impl Notices {
+    /// Why a batch was replayed row by row.
+    pub(crate) async fn fallback(&mut self, replies: &Replies, reason: &str) -> Result<(), Error> {
+        self.say(replies, format!("applying changes row by row where needed: {reason}")).await
+    }
+
+    /// The kinds of conflict that a batch met.
+    pub(crate) async fn conflicts(&mut self, replies: &Replies, conflicts: &[Conflict]) -> Result<(), Error> {
+        for conflict in conflicts {
+            let Conflict { table, operation, .. } = conflict;
+            let what = match conflict.reason {
+                ConflictReason::RowMissing => "row is missing at the destination: left out",
+                ConflictReason::RowDisplaced => {
+                    "unique values another row of the destination had: that row was removed"
+                }
+            };
+            self.say(
+                replies,
+                format!("conflict: {operation} on table {table} whose {what}; see strait.conflict"),
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, replies: &Replies, text: String) -> Result<(), Error> {
+        if self.said.len() >= NOTICES_MAX || self.said.contains(&text) {
+            return Ok(());
+        }
+        tracing::warn!("{text}");
+        self.said.insert(text.clone());
+        replies.send(Message::Notice(v1::StreamNotice { text })).await
+    }
+}

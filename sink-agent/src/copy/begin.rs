@@ -1,0 +1,92 @@
+//! Begins tables at a snapshot, or begins them over.
+
+use std::collections::HashSet;
+
+use strait_postgres::Client;
+use strait_postgres::quote::qualified;
+use strait_proto::{Lsn, v1};
+
+use crate::apply::{Truncation, truncate};
+use crate::error::{Context as _, Error};
+use crate::session::Session;
+use crate::store::{self, BEGIN, in_transaction};
+
+/// Empties the tables, raises their generations, forgets their chunks; the first time it creates the checkpoint.
+pub(crate) async fn begin_tables(
+    session: &Session,
+    request: v1::BeginTablesRequest,
+) -> Result<v1::BeginTablesResponse, Error> {
+    let source = request.source.unwrap_or_default();
+    let begin_lsn = Lsn(request.begin_lsn);
+    if begin_lsn == Lsn::ZERO {
+        return Err(Error::protocol("tables begin at no position"));
+    }
+    let mut tables = Vec::with_capacity(request.table_ids.len());
+    for table_id in &request.table_ids {
+        tables.push(session.table(*table_id)?);
+    }
+    let client = session.connect().await?;
+    let claim = session.claim();
+    let created = store::created_tables(&client, &claim.task_id).await?;
+    in_transaction(&client, BEGIN, async {
+        // Locks the checkpoint first: nobody else holds the task from here on.
+        let stands = store::begin_checkpoint(&client, &claim, begin_lsn, &source).await?;
+        if stands != source {
+            return Err(other_cluster(&stands, &source));
+        }
+        for table in &tables {
+            let name = v1::TableName::new(&*table.schema, &*table.name);
+            empty(&client, &name, &created).await?;
+            store::begin_table(&client, &claim.task_id, table.table_id, &name, begin_lsn).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    let states = store::table_states(&client, &claim.task_id).await?;
+    let begun = states.into_iter().filter(|state| request.table_ids.contains(&state.table_id)).collect();
+    Ok(v1::BeginTablesResponse { tables: begun })
+}
+
+/// Only what this task made may be emptied; anything else has to be empty.
+async fn empty(
+    client: &Client,
+    name: &v1::TableName,
+    created: &HashSet<(String, String)>,
+) -> Result<(), Error> {
+    let sql_name = qualified(&name.schema, &name.name);
+    let occupied = format!("SELECT EXISTS (SELECT FROM ONLY {sql_name})");
+    let row =
+        client.query_one(&occupied, &[]).await.context(format!("look whether table {name} is empty"))?;
+    if !row.get::<_, bool>(0) {
+        return Ok(());
+    }
+    if !created.contains(&(name.schema.clone(), name.name.clone())) {
+        return Err(Error::refused(
+            format!("table {name} at the destination has rows, and this task did not create it"),
+            format!("Drop or rename {sql_name} at the destination, or exclude the table from the task."),
+        ));
+    }
+    let all = Truncation { tables: vec![name.clone()], conditions: Vec::new(), restart_identity: false };
+    truncate(client, &all).await
+}
+
+/// A position of one cluster or timeline means nothing in another.
+pub(crate) fn other_cluster(stands: &v1::SourceIdentity, source: &v1::SourceIdentity) -> Error {
+    let cause = if stands.system_identifier == source.system_identifier {
+        format!(
+            "the source is on timeline {} now; the destination's position belongs to timeline {}: after a failover or a \
+             restore of the source it may lie on a history that was abandoned",
+            source.timeline, stands.timeline
+        )
+    } else {
+        format!(
+            "the source is another cluster (system identifier {}) than the one that the destination's position belongs \
+             to ({})",
+            source.system_identifier, stands.system_identifier
+        )
+    };
+    Error::refused(
+        cause,
+        "Point the task's source endpoint back to the cluster that it began with, or release the task and create it anew.",
+    )
+}

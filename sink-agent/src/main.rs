@@ -1,0 +1,67 @@
+//! `strait-sink-agent`: parse, listen, run, drain.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+use strait_runtime::config::{self, CommonOptions};
+use strait_runtime::{Shutdown, telemetry};
+use strait_sink_agent::Config;
+use tokio::net::TcpListener;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Writes destinations: schema, copied rows and changes
+#[derive(Parser)]
+#[command(name = "strait-sink-agent", version)]
+struct Options {
+    #[command(flatten)]
+    common: CommonOptions,
+    /// The name that tasks use
+    #[arg(long, env = "STRAIT_AGENT", value_name = "NAME")]
+    agent: String,
+    /// Where the coordinator is
+    #[arg(long, env = "STRAIT_COORDINATOR", value_name = "URI", default_value = "http://127.0.0.1:7400")]
+    coordinator: String,
+    /// Where to listen for source-agents
+    #[arg(long, env = "STRAIT_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7401")]
+    listen: SocketAddr,
+    /// Where source-agents reach this agent, where that is not the address it listens on
+    #[arg(long, env = "STRAIT_DATA_ADDRESS", value_name = "URI")]
+    data_address: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let (options, endpoints) = config::load(&["endpoints"], |options: Options, tables| {
+        let endpoints = tables.entries("endpoints")?;
+        Ok((options, endpoints))
+    });
+    let Options { common, agent, coordinator, listen, data_address } = options;
+    let config = Config { agent, coordinator, endpoints, data_address };
+    match run(&common, config, listen) {
+        Ok(code) => code,
+        Err(error) => {
+            // Telemetry may be what failed.
+            eprintln!("strait-sink-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(common: &CommonOptions, config: Config, listen: SocketAddr) -> anyhow::Result<ExitCode> {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("another TLS provider is installed already");
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let _telemetry =
+            telemetry::init(&common.telemetry, "strait-sink-agent").context("set up telemetry")?;
+        let shutdown = Shutdown::on_signals().context("listen for signals")?;
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+        strait_sink_agent::run(config, listener, shutdown).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -1,0 +1,78 @@
+//! Opens sessions: from then on the destination accepts nobody else's writes for the task.
+
+use std::sync::Arc;
+
+use strait_postgres::{Client, connect};
+use strait_proto::v1;
+
+use crate::copy::other_cluster;
+use crate::error::{Context as _, Error};
+use crate::registry::Assignment;
+use crate::session::Session;
+use crate::store::{self, Claim, Progress};
+
+/// Schema `strait` can vanish between looking and claiming, when another task's release drops it.
+const CLAIM_ATTEMPTS: u32 = 3;
+const UNDEFINED_TABLE: &str = "42P01";
+const UNDEFINED_SCHEMA: &str = "3F000";
+
+/// Claims the task for the assignment and says what the destination knows.
+pub(crate) async fn open_task(
+    assignment: &Arc<Assignment>,
+    request: &v1::OpenTaskRequest,
+) -> Result<v1::OpenTaskResponse, Error> {
+    let mut open = assignment.session.lock().await;
+    if let Some(previous) = open.take() {
+        previous.end().await;
+    }
+    let claimed = tokio::select! {
+        claimed = claim(assignment) => claimed?,
+        () = assignment.stop.cancelled() => return Err(Error::Stopped),
+    };
+    let (claim, progress) = claimed;
+    if let (Some(checkpoint), Some(source)) = (&progress.checkpoint, &request.source) {
+        let stands = checkpoint.source.clone().unwrap_or_default();
+        if stands.system_identifier != source.system_identifier {
+            return Err(other_cluster(&stands, source));
+        }
+    }
+    let Progress { checkpoint, tables, schema_applied, model } = progress;
+    let session = Session::new(assignment.uri.clone(), claim, model, assignment.stop.clone());
+    *open = Some(Arc::new(session));
+    Ok(v1::OpenTaskResponse { checkpoint, tables, schema_applied })
+}
+
+async fn claim(assignment: &Assignment) -> Result<(Claim, Progress), Error> {
+    let name = store::application_name(&assignment.task_id);
+    let client = connect(&assignment.uri, &name).await.context("connect to the destination")?;
+    client.server().await.and_then(|server| server.require_supported()).context("look at the destination")?;
+    refuse_recovery(&client).await?;
+    let mut attempt = 1;
+    let claim = loop {
+        store::ensure_layout(&client).await?;
+        match store::claim(&client, &assignment.task_id, &assignment.name, assignment.epoch).await {
+            Err(error)
+                if attempt < CLAIM_ATTEMPTS
+                    && matches!(error.sqlstate(), Some(UNDEFINED_TABLE | UNDEFINED_SCHEMA)) =>
+            {
+                attempt += 1;
+            }
+            claimed => break claimed?,
+        }
+    };
+    let progress = store::progress(&client, &assignment.task_id).await?;
+    Ok((claim, progress))
+}
+
+/// A standby cannot be written; after a failover the address may lead to the wrong server for a while.
+pub(crate) async fn refuse_recovery(client: &Client) -> Result<(), Error> {
+    let row = client.query_one("SELECT pg_is_in_recovery()", &[]).await.context("look at the destination")?;
+    if row.get(0) {
+        return Err(Error::NotNow(
+            "the destination is in recovery, a standby: it cannot be written. The endpoint has to lead to the primary \
+             (with several hosts in its URI: target_session_attrs=read-write)"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}

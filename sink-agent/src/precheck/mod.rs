@@ -1,0 +1,50 @@
+//! What has to hold at the destination before a task starts, item by item, each with its cause and remedy.
+//!
+//! Nothing is changed here, and one item that cannot be answered takes no other with it.
+
+mod checks;
+mod item;
+
+use strait_postgres::{Client, ConnectionUri, connect};
+use strait_proto::{TaskId, v1};
+
+use crate::error::{Context as _, Error};
+use crate::store;
+
+/// Whether the destination can be reached.
+const REACHABLE: &str = "destination.reachable";
+
+/// Runs every check. A destination that cannot be reached answers with that alone.
+pub(crate) async fn precheck(
+    uri: &ConnectionUri,
+    task_id: &TaskId,
+    source: &v1::SourceSummary,
+) -> Vec<v1::PrecheckItem> {
+    let client =
+        match connect(uri, &store::application_name(task_id)).await.context("connect to the destination") {
+            Ok(client) => client,
+            Err(error) => return vec![unreachable(&error)],
+        };
+    let mut items = vec![item::passed(REACHABLE, format!("{} as {}", uri.address(), uri.user()))];
+    let checks = Checks { client: &client, task_id, source };
+    items.push(item::answered("destination.version", checks.version().await));
+    items.push(item::answered("destination.not_in_recovery", checks.not_in_recovery().await));
+    items.push(item::answered("destination.same_database", checks.same_database().await));
+    items.push(item::answered("destination.privileges", checks.privileges().await));
+    items.push(item::answered("destination.same_name_tables", checks.same_name_tables().await));
+    items.push(item::answered("destination.encoding", checks.encoding().await));
+    items.push(item::answered("destination.extensions", checks.extensions().await));
+    items.push(item::answered("destination.replica_role", checks.replica_role().await));
+    items
+}
+
+/// The one item of a destination that cannot be reached.
+pub(crate) fn unreachable(error: &Error) -> v1::PrecheckItem {
+    item::answered(REACHABLE, Err(error.failure().into()))
+}
+
+struct Checks<'a> {
+    client: &'a Client,
+    task_id: &'a TaskId,
+    source: &'a v1::SourceSummary,
+}

@@ -1,0 +1,193 @@
+//! The assignments that the coordinator made to this agent, and who may use them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use strait_postgres::ConnectionUri;
+use strait_proto::{Epoch, TaskId, v1};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::session::Session;
+
+/// How long OpenTask waits for an assignment that the source-agent has and this agent has not heard of yet.
+const ASSIGNMENT_WAIT: Duration = Duration::from_secs(5);
+
+/// One assignment of a task.
+pub(crate) struct Assignment {
+    pub(crate) task_id: TaskId,
+    pub(crate) epoch: Epoch,
+    /// The task's label, for people.
+    pub(crate) name: String,
+    pub(crate) uri: ConnectionUri,
+    pub(crate) stop: CancellationToken,
+    token: String,
+    /// Held while a session is opened, so that sessions come one after the other.
+    pub(crate) session: tokio::sync::Mutex<Option<Arc<Session>>>,
+}
+
+/// All assignments of this agent.
+#[derive(Default)]
+pub(crate) struct Registry {
+    tasks: Mutex<HashMap<String, Arc<Assignment>>>,
+    /// Counts changes of `tasks`.
+    changes: watch::Sender<u64>,
+}
+
+impl Assignment {
+    pub(crate) fn new(
+        task_id: TaskId,
+        assign: &v1::Assign,
+        uri: ConnectionUri,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            task_id,
+            epoch: Epoch(assign.epoch),
+            name: assign.spec.as_ref().map(|spec| spec.name.clone()).unwrap_or_default(),
+            uri,
+            stop,
+            token: assign.token.clone(),
+            session: tokio::sync::Mutex::new(None),
+        }
+    }
+
+    /// Ends whatever runs for the assignment.
+    pub(crate) async fn end(&self) {
+        self.stop.cancel();
+        if let Some(session) = self.session.lock().await.take() {
+            session.end().await;
+        }
+    }
+
+    /// The open session.
+    pub(crate) async fn open_session(&self) -> Result<Arc<Session>, Error> {
+        self.session.lock().await.clone().ok_or(Error::NotOpen)
+    }
+
+    fn check(&self, caller: &v1::TaskSession) -> Result<(), Error> {
+        let given = Epoch(caller.epoch);
+        if given < self.epoch {
+            return Err(Error::StaleEpoch { given, current: self.epoch });
+        }
+        if given > self.epoch {
+            return Err(Error::NotAssigned { task_id: caller.task_id.clone(), epoch: given });
+        }
+        if !equal_in_constant_time(&self.token, &caller.token) {
+            return Err(Error::WrongToken);
+        }
+        Ok(())
+    }
+}
+
+impl Registry {
+    /// Adds an assignment; an older one of the same task is replaced, and has been stopped before.
+    pub(crate) fn insert(&self, assignment: Arc<Assignment>) {
+        self.lock().insert(assignment.task_id.to_string(), assignment);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Removes an assignment unless a newer one has taken its place.
+    pub(crate) fn remove(&self, assignment: &Arc<Assignment>) {
+        let mut tasks = self.lock();
+        let key = assignment.task_id.as_str();
+        if tasks.get(key).is_some_and(|current| Arc::ptr_eq(current, assignment)) {
+            tasks.remove(key);
+        }
+    }
+
+    /// The assignment that a caller belongs to.
+    pub(crate) fn find(&self, caller: Option<&v1::TaskSession>) -> Result<Arc<Assignment>, Error> {
+        let caller = caller.ok_or_else(|| Error::protocol("the call names no session"))?;
+        let assignment = self.lock().get(&caller.task_id).cloned();
+        let not_assigned =
+            || Error::NotAssigned { task_id: caller.task_id.clone(), epoch: Epoch(caller.epoch) };
+        let assignment = assignment.ok_or_else(not_assigned)?;
+        assignment.check(caller)?;
+        Ok(assignment)
+    }
+
+    /// The same, but waits a moment for an assignment that is on its way: the coordinator tells both agents at once.
+    pub(crate) async fn wait_for(&self, caller: Option<&v1::TaskSession>) -> Result<Arc<Assignment>, Error> {
+        let mut changes = self.changes.subscribe();
+        let found = tokio::time::timeout(ASSIGNMENT_WAIT, async {
+            loop {
+                match self.find(caller) {
+                    Err(Error::NotAssigned { .. }) => {}
+                    other => return other,
+                }
+                if changes.changed().await.is_err() {
+                    return Err(Error::Stopped);
+                }
+            }
+        })
+        .await;
+        found.unwrap_or_else(|_| self.find(caller))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Assignment>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Comparing secrets must not tell how much of a guess was right.
+fn equal_in_constant_time(left: &str, right: &str) -> bool {
+    let differences = left.bytes().zip(right.bytes()).fold(0, |sum, (left, right)| sum | (left ^ right));
+    left.len() == right.len() && differences == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assignment(epoch: u64, token: &str) -> Arc<Assignment> {
+        let task_id: TaskId = "abcdefghijkl".parse().unwrap();
+        let assign = v1::Assign { epoch, token: token.to_owned(), ..Default::default() };
+        let uri: ConnectionUri = "postgres://u@localhost/d".parse().unwrap();
+        Arc::new(Assignment::new(task_id, &assign, uri, CancellationToken::new()))
+    }
+
+    fn caller(epoch: u64, token: &str) -> v1::TaskSession {
+        v1::TaskSession { task_id: "abcdefghijkl".to_owned(), epoch, token: token.to_owned() }
+    }
+
+    #[test]
+    fn only_the_holder_of_the_current_epochs_secret_is_let_in() {
+        let registry = Registry::default();
+        assert!(matches!(registry.find(Some(&caller(2, "s"))), Err(Error::NotAssigned { .. })));
+        registry.insert(assignment(2, "s"));
+        assert!(registry.find(Some(&caller(2, "s"))).is_ok());
+        assert!(matches!(registry.find(Some(&caller(1, "s"))), Err(Error::StaleEpoch { .. })));
+        assert!(matches!(registry.find(Some(&caller(3, "s"))), Err(Error::NotAssigned { .. })));
+        for token in ["", "t", "ss"] {
+            assert!(matches!(registry.find(Some(&caller(2, token))), Err(Error::WrongToken)), "{token:?}");
+        }
+        assert!(matches!(registry.find(None), Err(Error::Protocol(_))));
+    }
+
+    #[test]
+    fn an_older_assignment_does_not_remove_a_newer_one() {
+        let registry = Registry::default();
+        let (older, newer) = (assignment(1, "a"), assignment(2, "b"));
+        registry.insert(Arc::clone(&older));
+        registry.insert(Arc::clone(&newer));
+        registry.remove(&older);
+        assert!(registry.find(Some(&caller(2, "b"))).is_ok());
+        registry.remove(&newer);
+        assert!(registry.find(Some(&caller(2, "b"))).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_waits_for_an_assignment_that_is_on_its_way() {
+        let registry = Arc::new(Registry::default());
+        let waiting = Arc::clone(&registry);
+        let found = tokio::spawn(async move { waiting.wait_for(Some(&caller(1, "a"))).await.map(|_| ()) });
+        tokio::task::yield_now().await;
+        registry.insert(assignment(1, "a"));
+        found.await.unwrap().unwrap();
+        let late = registry.wait_for(Some(&caller(2, "a"))).await;
+        assert!(matches!(late, Err(Error::NotAssigned { .. })));
+    }
+}

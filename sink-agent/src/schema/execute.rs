@@ -1,0 +1,134 @@
+//! Runs one statement and says what became of its object.
+
+use strait_postgres::{Client, Error};
+use strait_proto::v1;
+
+use super::Results;
+
+/// Runs statements and reports on them.
+pub(super) struct Executor<'a> {
+    pub(super) client: &'a Client,
+    pub(super) results: &'a Results,
+}
+
+/// What a statement is about, in PostgreSQL's words.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    pub(super) kind: &'static str,
+    pub(super) schema: String,
+    /// `table.object` for an object of a table.
+    pub(super) name: String,
+}
+
+/// One object's part of an `ALTER TABLE`.
+pub(super) struct Action {
+    pub(super) object: Object,
+    pub(super) sql: String,
+}
+
+impl Object {
+    pub(super) fn new(kind: &'static str, schema: &str, name: impl Into<String>) -> Self {
+        Self { kind, schema: schema.to_owned(), name: name.into() }
+    }
+
+    fn result(self, outcome: v1::ObjectOutcome) -> v1::ObjectResult {
+        v1::ObjectResult {
+            object_kind: self.kind.to_owned(),
+            schema: self.schema,
+            name: self.name,
+            outcome: outcome.into(),
+            ..Default::default()
+        }
+    }
+}
+
+impl Executor<'_> {
+    /// Creates an object and reports on it: whether it stands now.
+    pub(super) async fn create(&self, object: Object, sql: &str) -> Result<bool, Error> {
+        match self.attempt(sql).await? {
+            Attempt::Done => self.report(object.result(v1::ObjectOutcome::Created)).await,
+            Attempt::Refused(message) => {
+                self.fail(object, message, sql).await;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Completes an object that was reported before: only a failure is told.
+    pub(super) async fn complete(&self, object: Object, sql: &str) -> Result<(), Error> {
+        if let Attempt::Refused(message) = self.attempt(sql).await? {
+            self.fail(object, message, sql).await;
+        }
+        Ok(())
+    }
+
+    /// Runs several actions on one table as one statement, which reads the table once; if the server refuses that,
+    /// one by one, so that each gets its own result. Whether each one was carried out.
+    pub(super) async fn attempt_together(
+        &self,
+        actions: &[Action],
+        statement: impl Fn(&[String]) -> String,
+    ) -> Result<Vec<Attempt>, Error> {
+        if actions.len() > 1 {
+            let all: Vec<_> = actions.iter().map(|action| action.sql.clone()).collect();
+            if let Attempt::Done = self.attempt(&statement(&all)).await? {
+                return Ok(actions.iter().map(|_| Attempt::Done).collect());
+            }
+        }
+        let mut attempts = Vec::with_capacity(actions.len());
+        for action in actions {
+            attempts.push(self.attempt(&statement(std::slice::from_ref(&action.sql))).await?);
+        }
+        Ok(attempts)
+    }
+
+    pub(super) async fn attempt(&self, sql: &str) -> Result<Attempt, Error> {
+        match self.client.batch_execute(sql).await.map_err(Error::from) {
+            Ok(()) => Ok(Attempt::Done),
+            Err(error) if is_refusal(&error) => Ok(Attempt::Refused(error.failure().cause)),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn created(&self, object: Object) {
+        self.report(object.result(v1::ObjectOutcome::Created)).await;
+    }
+
+    pub(super) async fn existed(&self, object: Object) {
+        self.report(object.result(v1::ObjectOutcome::Existed)).await;
+    }
+
+    pub(super) async fn skip(&self, object: Object, reason: String) {
+        let mut result = object.result(v1::ObjectOutcome::Skipped);
+        result.detail = reason;
+        self.report(result).await;
+    }
+
+    pub(super) async fn fail(&self, object: Object, message: String, sql: &str) {
+        let mut result = object.result(v1::ObjectOutcome::Failed);
+        result.detail = message;
+        result.statement = sql.to_owned();
+        self.report(result).await;
+    }
+
+    async fn report(&self, result: v1::ObjectResult) {
+        // A caller that hung up does not hear the results; the objects are wanted all the same, and calling again tells.
+        let _heard = self.results.send(result).await;
+    }
+}
+
+/// What the server said to a statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Done,
+    /// For good, in the server's words.
+    Refused(String),
+}
+
+/// Whether the server refused the statement for good. What a function raised by itself counts as that.
+fn is_refusal(error: &Error) -> bool {
+    let raised =
+        error.sqlstate().is_some_and(|code| matches!(code.code().get(..2), Some("P0" | "38" | "39")));
+    raised || (error.sqlstate().is_some() && error.failure().definite && !error.is_connection())
+}

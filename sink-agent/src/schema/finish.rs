@@ -1,0 +1,78 @@
+//! What a table gets once its rows are there.
+
+use std::slice;
+
+use strait_postgres::{Client, Error};
+use strait_proto::v1;
+
+use super::Results;
+use super::ddl::tables;
+use super::execute::{Action, Attempt, Executor, Object};
+use super::existing::OfTable;
+
+/// Adds the primary key, unique and exclusion constraints, then check constraints, then indexes.
+///
+/// Keys come first because the changes that follow are applied by them. A constraint or an index that the server
+/// refuses is reported and the others are built: only what may pass is an error.
+pub(crate) async fn finish_table(client: &Client, table: &v1::Table, results: &Results) -> Result<(), Error> {
+    let executor = Executor { client, results };
+    let existing = OfTable::read(client, &table.schema, &table.name).await?;
+    add_keys(&executor, table, &existing).await?;
+    add_checks(&executor, table, &existing).await?;
+    create_indexes(&executor, table, &existing).await
+}
+
+async fn add_keys(executor: &Executor<'_>, table: &v1::Table, existing: &OfTable) -> Result<(), Error> {
+    for kind in [v1::ConstraintKind::PrimaryKey, v1::ConstraintKind::Unique, v1::ConstraintKind::Exclusion] {
+        for constraint in table.constraints.iter().filter(|it| it.kind() == kind) {
+            let object = object("constraint", table, &constraint.name);
+            if existing.constraints.contains(&constraint.name) {
+                executor.existed(object).await;
+            } else {
+                let action = tables::add_constraint(constraint);
+                executor.create(object, &tables::alter(table, false, slice::from_ref(&action))).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All in one statement, which reads the table once. Children of inheritance get them too, as at the source.
+async fn add_checks(executor: &Executor<'_>, table: &v1::Table, existing: &OfTable) -> Result<(), Error> {
+    let mut actions = Vec::new();
+    for constraint in table.constraints.iter().filter(|it| it.kind() == v1::ConstraintKind::Check) {
+        let object = object("constraint", table, &constraint.name);
+        if existing.constraints.contains(&constraint.name) {
+            executor.existed(object).await;
+        } else {
+            actions.push(Action { object, sql: tables::add_constraint(constraint) });
+        }
+    }
+    let statement = |actions: &[String]| tables::alter(table, true, actions);
+    let attempts = executor.attempt_together(&actions, statement).await?;
+    for (action, attempt) in actions.into_iter().zip(attempts) {
+        match attempt {
+            Attempt::Done => executor.created(action.object).await,
+            Attempt::Refused(message) => {
+                executor.fail(action.object, message, &statement(&[action.sql])).await
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn create_indexes(executor: &Executor<'_>, table: &v1::Table, existing: &OfTable) -> Result<(), Error> {
+    for index in &table.indexes {
+        let object = object("index", table, &index.name);
+        if existing.indexes.contains(&index.name) {
+            executor.existed(object).await;
+        } else {
+            executor.create(object, &tables::create_index(table, index)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn object(kind: &'static str, table: &v1::Table, name: &str) -> Object {
+    Object::new(kind, &table.schema, format!("{}.{name}", table.name))
+}

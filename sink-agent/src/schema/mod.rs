@@ -1,0 +1,47 @@
+//! Creates the objects of a schema model at the destination.
+//!
+//! ```text
+//!  create_objects   schemas → types → sequences → tables → defaults, owners of sequences     before the data
+//!  finish_table     keys, exclusion and check constraints, indexes                           after a table's data
+//!  foreign_keys     the statements only: who runs the changes knows when they may stand      after all data
+//!  set_sequences    never backwards                                                          whenever values come
+//! ```
+//!
+//! Each statement runs by itself, so that one object that cannot be created takes no other with it, and each object's
+//! result is reported as it is known. Calling again after a crash continues: what stands already is left as it is.
+//! The precheck has made sure that what has the same name is this task's own.
+//!
+//! An error is returned only where trying again may help, a lost connection or a deadlock; what the server refuses for
+//! good is a failed object, with the server's words and the statement.
+
+mod create;
+mod ddl;
+mod execute;
+mod existing;
+mod finish;
+mod foreign_keys;
+mod sequence_values;
+
+use strait_proto::v1;
+
+pub(crate) use create::create_objects;
+pub(crate) use finish::finish_table;
+pub(crate) use foreign_keys::{ForeignKey, ForeignKeyState, foreign_key_state, foreign_keys};
+pub(crate) use sequence_values::set_sequences;
+
+/// Where results go, object by object.
+pub(crate) type Results = tokio::sync::mpsc::Sender<v1::ObjectResult>;
+
+/// What creating the schema came to.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct SchemaOutcome {
+    /// Tables that could not be created: the task cannot go on without them. Their results say why.
+    pub(crate) failed_tables: Vec<v1::TableName>,
+}
+
+impl SchemaOutcome {
+    /// Whether every table stands.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.failed_tables.is_empty()
+    }
+}

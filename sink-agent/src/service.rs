@@ -1,0 +1,194 @@
+//! The DataService: who may call, which session it belongs to, and what goes back. The work is done elsewhere.
+
+use std::sync::Arc;
+
+use strait_proto::DATA_MESSAGE_BYTES_MAX;
+use strait_proto::v1::data_service_server::{DataService, DataServiceServer};
+use strait_proto::v1::{self, stream_changes_request};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::apply::Stream;
+use crate::apply::replies::{REPLIES_MAX, Replies};
+use crate::apply_schema::apply_schema;
+use crate::copy::{self, begin_tables, copy_chunk, finish_table};
+use crate::error::{Context as _, Error};
+use crate::open_task::open_task;
+use crate::registry::{Assignment, Registry};
+use crate::results::{RESULTS_MAX, Relay};
+use crate::schema;
+use crate::session::Session;
+use crate::store;
+
+/// The data plane of this agent, for the tasks that are assigned to it.
+#[derive(Clone)]
+pub(crate) struct Service {
+    registry: Arc<Registry>,
+}
+
+impl Service {
+    /// The gRPC server of the service, with the limits of the contract.
+    pub(crate) fn server(registry: Arc<Registry>) -> DataServiceServer<Self> {
+        DataServiceServer::new(Self { registry })
+            .max_decoding_message_size(DATA_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(DATA_MESSAGE_BYTES_MAX)
+            .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
+    }
+
+    async fn session(
+        &self,
+        caller: Option<&v1::TaskSession>,
+    ) -> Result<(Arc<Assignment>, Arc<Session>), Error> {
+        let assignment = self.registry.find(caller)?;
+        let session = assignment.open_session().await?;
+        Ok((assignment, session))
+    }
+
+    async fn stream(
+        &self,
+        mut inbound: Streaming<v1::StreamChangesRequest>,
+        replies: Replies,
+    ) -> Result<(), Error> {
+        let first = inbound.message().await.map_err(|_| Error::Stopped)?;
+        let Some(stream_changes_request::Message::Open(open)) = first.and_then(|request| request.message)
+        else {
+            return Err(Error::protocol("a change stream begins with OpenStream"));
+        };
+        let (assignment, session) = self.session(open.session.as_ref()).await?;
+        let source = open.source.unwrap_or_default();
+        let stream = async {
+            let client = session.connect().await?;
+            let claim = session.claim_again(&client, &assignment.name).await?;
+            let progress = store::progress(&client, session.task_id()).await?;
+            if let Some(stands) = progress.checkpoint.as_ref().and_then(|checkpoint| checkpoint.source.as_ref())
+                && *stands != source
+            {
+                return Err(copy::other_cluster(stands, &source));
+            }
+            let uri = session.uri().clone();
+            Stream { uri, claim, progress, client, inbound, replies }.run().await
+        };
+        session.run_stream(Box::pin(stream)).await
+    }
+}
+
+/// Answers with a stream that `work` fills; it is dropped when the caller goes.
+fn streamed<R, W>(
+    capacity: usize,
+    work: impl FnOnce(mpsc::Sender<Result<R, Status>>) -> W,
+) -> Response<ReceiverStream<Result<R, Status>>>
+where
+    R: Send + 'static,
+    W: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(capacity);
+    let work = work(sender.clone());
+    tokio::spawn(async move {
+        let result = tokio::select! {
+            result = work => result,
+            () = sender.closed() => return,
+        };
+        if let Err(error) = result {
+            log(&error);
+            // A caller that has gone needs no reason.
+            let _ = sender.send(Err(Status::from(&error))).await;
+        }
+    });
+    Response::new(ReceiverStream::new(receiver))
+}
+
+fn log(error: &Error) {
+    let failure = error.failure();
+    tracing::warn!(definite = failure.definite, error = failure.cause, "a call of the data plane failed");
+}
+
+fn status(error: Error) -> Status {
+    log(&error);
+    error.into()
+}
+
+#[tonic::async_trait]
+impl DataService for Service {
+    type ApplySchemaStream = ReceiverStream<Result<v1::ApplySchemaResponse, Status>>;
+    type FinishTableStream = ReceiverStream<Result<v1::FinishTableResponse, Status>>;
+    type StreamChangesStream = ReceiverStream<Result<v1::StreamChangesResponse, Status>>;
+
+    async fn open_task(
+        &self,
+        request: Request<v1::OpenTaskRequest>,
+    ) -> Result<Response<v1::OpenTaskResponse>, Status> {
+        let request = request.into_inner();
+        let opened = async {
+            let assignment = self.registry.wait_for(request.session.as_ref()).await?;
+            open_task(&assignment, &request).await
+        };
+        opened.await.map(Response::new).map_err(status)
+    }
+
+    async fn apply_schema(
+        &self,
+        request: Request<v1::ApplySchemaRequest>,
+    ) -> Result<Response<Self::ApplySchemaStream>, Status> {
+        let v1::ApplySchemaRequest { session, model } = request.into_inner();
+        let (_, session) = self.session(session.as_ref()).await.map_err(status)?;
+        let model = model.ok_or_else(|| status(Error::protocol("no schema model")))?;
+        Ok(streamed(RESULTS_MAX, |sender| async move {
+            let relay = Relay::new(sender, |result| v1::ApplySchemaResponse { result: Some(result) });
+            session.run(apply_schema(&session, model, &relay)).await
+        }))
+    }
+
+    async fn begin_tables(
+        &self,
+        request: Request<v1::BeginTablesRequest>,
+    ) -> Result<Response<v1::BeginTablesResponse>, Status> {
+        let request = request.into_inner();
+        let (_, session) = self.session(request.session.as_ref()).await.map_err(status)?;
+        session.run(begin_tables(&session, request)).await.map(Response::new).map_err(status)
+    }
+
+    async fn copy_chunk(
+        &self,
+        request: Request<Streaming<v1::CopyChunkRequest>>,
+    ) -> Result<Response<v1::CopyChunkResponse>, Status> {
+        let mut inbound = request.into_inner();
+        let header = copy::header(&mut inbound).await.map_err(status)?;
+        let (_, session) = self.session(header.session.as_ref()).await.map_err(status)?;
+        session.run(Box::pin(copy_chunk(&session, header, inbound))).await.map(Response::new).map_err(status)
+    }
+
+    async fn finish_table(
+        &self,
+        request: Request<v1::FinishTableRequest>,
+    ) -> Result<Response<Self::FinishTableStream>, Status> {
+        let request = request.into_inner();
+        let (_, session) = self.session(request.session.as_ref()).await.map_err(status)?;
+        Ok(streamed(RESULTS_MAX, |sender| async move {
+            let relay = Relay::new(sender, |result| v1::FinishTableResponse { result: Some(result) });
+            session.run(finish_table(&session, &request, &relay)).await
+        }))
+    }
+
+    async fn set_sequences(
+        &self,
+        request: Request<v1::SetSequencesRequest>,
+    ) -> Result<Response<v1::SetSequencesResponse>, Status> {
+        let request = request.into_inner();
+        let (_, session) = self.session(request.session.as_ref()).await.map_err(status)?;
+        let set = async {
+            let client = session.connect().await?;
+            schema::set_sequences(&client, &request.values).await.context("set the sequences")
+        };
+        session.run(set).await.map_err(status)?;
+        Ok(Response::new(v1::SetSequencesResponse {}))
+    }
+
+    async fn stream_changes(
+        &self,
+        request: Request<Streaming<v1::StreamChangesRequest>>,
+    ) -> Result<Response<Self::StreamChangesStream>, Status> {
+        let (service, inbound) = (self.clone(), request.into_inner());
+        Ok(streamed(REPLIES_MAX, |sender| async move { service.stream(inbound, Replies::new(sender)).await }))
+    }
+}

@@ -1,0 +1,108 @@
+//! Taking a task over: at any time exactly one session holds it, and the server knows which.
+
+use strait_postgres::Client;
+use strait_postgres::quote::literal;
+use strait_proto::{Epoch, TaskId};
+
+use super::{BEGIN, in_transaction};
+use crate::error::{Context as _, Error};
+
+/// Proof of holding a task, as the fence functions of `layout.sql` want it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) task_id: TaskId,
+    pub(crate) epoch: Epoch,
+    /// A UUID in text.
+    pub(crate) nonce: String,
+}
+
+impl Claim {
+    /// Begins a transaction that only goes on, and only as long, as the claim holds.
+    pub(crate) fn begin_sql(&self) -> String {
+        let Self { task_id, epoch, nonce } = self;
+        format!("{BEGIN}; SELECT strait.hold('{task_id}', {epoch}, {})", literal(nonce))
+    }
+}
+
+/// What every connection of a task calls itself, so that leftovers can be found.
+pub(crate) fn application_name(task_id: &TaskId) -> String {
+    format!("strait-sink {task_id}")
+}
+
+/// How long one terminated backend may take to go, in milliseconds.
+const TERMINATE_TIMEOUT_MS: i64 = 5_000;
+
+const EPOCH_SQL: &str = "SELECT epoch FROM strait.checkpoint WHERE task_id = $1";
+
+/// Only this database: a task of the same id may write to another one of the same server.
+const TERMINATE_SQL: &str = "SELECT count(pg_terminate_backend(pid, $2))
+  FROM pg_stat_activity
+ WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
+
+const TASK_SQL: &str = "INSERT INTO strait.task (task_id, name) VALUES ($1, $2)
+    ON CONFLICT (task_id) DO UPDATE SET name = EXCLUDED.name";
+
+const CLAIM_SQL: &str =
+    "INSERT INTO strait.checkpoint AS c (task_id, epoch, nonce) VALUES ($1, $2, gen_random_uuid())
+    ON CONFLICT (task_id) DO UPDATE SET epoch = EXCLUDED.epoch, nonce = EXCLUDED.nonce, changed_at = now()
+        WHERE c.epoch <= EXCLUDED.epoch
+    RETURNING nonce::text";
+
+/// Takes the task over for `epoch`, or for a new session of it, and leaves no transaction of an older holder behind.
+///
+/// # Errors
+/// [`Error::StaleEpoch`] when a newer epoch has held the task already.
+pub(crate) async fn claim(
+    client: &Client,
+    task_id: &TaskId,
+    name: &str,
+    epoch: Epoch,
+) -> Result<Claim, Error> {
+    // A zombie must not terminate the backends of its replacement.
+    refuse_stale(client, task_id, epoch).await?;
+    terminate_leftovers(client, task_id).await?;
+    let nonce = in_transaction(client, BEGIN, async {
+        let task = task_id.as_str();
+        client.execute_typed(TASK_SQL, &[(&task, TEXT), (&name, TEXT)]).await.context("claim the task")?;
+        let held: i64 = epoch_number(epoch)?;
+        // Waits for a transaction that holds the row; afterwards that holder's next one raises.
+        let claimed = client.query_typed_opt(CLAIM_SQL, &[(&task, TEXT), (&held, INT8)]).await;
+        Ok(claimed.context("claim the task")?.map(|row| row.get::<_, String>(0)))
+    })
+    .await?;
+    match nonce {
+        Some(nonce) => Ok(Claim { task_id: task_id.clone(), epoch, nonce }),
+        None => {
+            refuse_stale(client, task_id, epoch).await?;
+            Err(Error::Replaced)
+        }
+    }
+}
+
+/// Ends the backends that earlier holders of the task left behind and waits until they are gone; returns how many.
+pub(crate) async fn terminate_leftovers(client: &Client, task_id: &TaskId) -> Result<i64, Error> {
+    let name = application_name(task_id);
+    let row = client
+        .query_typed_one(TERMINATE_SQL, &[(&name, TEXT), (&TERMINATE_TIMEOUT_MS, INT8)])
+        .await
+        .context("terminate leftover backends of the task")?;
+    Ok(row.get(0))
+}
+
+async fn refuse_stale(client: &Client, task_id: &TaskId, epoch: Epoch) -> Result<(), Error> {
+    let row =
+        client.query_typed_opt(EPOCH_SQL, &[(&task_id.as_str(), TEXT)]).await.context("read the epoch")?;
+    match row.map(|row| row.get::<_, i64>(0)) {
+        Some(current) if current > epoch_number(epoch)? => {
+            Err(Error::StaleEpoch { given: epoch, current: Epoch(current.unsigned_abs()) })
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn epoch_number(epoch: Epoch) -> Result<i64, Error> {
+    i64::try_from(epoch.0).map_err(|_| Error::protocol(format!("epoch {epoch} is out of range")))
+}
+
+pub(super) const TEXT: tokio_postgres::types::Type = tokio_postgres::types::Type::TEXT;
+pub(super) const INT8: tokio_postgres::types::Type = tokio_postgres::types::Type::INT8;

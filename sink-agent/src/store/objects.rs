@@ -1,0 +1,121 @@
+//! What became of each object, and which tables are the task's own: only those may be emptied or taken over.
+
+use std::collections::HashSet;
+
+use strait_postgres::Client;
+use strait_proto::{TaskId, v1};
+use tokio_postgres::types::Type;
+
+use super::claim::{Claim, TEXT};
+use super::in_transaction;
+use crate::error::{Context as _, Error};
+
+const EXISTING_SQL: &str = "SELECT n.schema_name, n.table_name
+  FROM unnest($1::text[], $2::text[]) AS n (schema_name, table_name)
+       JOIN pg_namespace AS s ON s.nspname = n.schema_name
+       JOIN pg_class AS c ON c.relnamespace = s.oid AND c.relname = n.table_name";
+
+/// Which of these names are taken by a relation of any kind.
+pub(crate) async fn existing_tables(
+    client: &Client,
+    tables: &[v1::TableName],
+) -> Result<Vec<v1::TableName>, Error> {
+    let schemas: Vec<&str> = tables.iter().map(|table| table.schema.as_str()).collect();
+    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    let rows = client
+        .query_typed(EXISTING_SQL, &[(&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)])
+        .await
+        .context("look for existing tables")?;
+    Ok(rows.iter().map(|row| v1::TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
+}
+
+const CREATED_SQL: &str = "SELECT schema_name, object_name FROM strait.object
+ WHERE task_id = $1 AND kind = 'table' AND outcome <> 'skipped'";
+
+/// The tables that the task made, or was about to make, where no table stood before.
+pub(crate) async fn created_tables(
+    client: &Client,
+    task_id: &TaskId,
+) -> Result<HashSet<(String, String)>, Error> {
+    let rows = client.query_typed(CREATED_SQL, &[(&task_id.as_str(), TEXT)]).await;
+    let rows = rows.context("read which tables the task made")?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+const INTEND_SQL: &str = "INSERT INTO strait.object (task_id, kind, schema_name, object_name, outcome)
+    SELECT $1, 'table', n.schema_name, n.table_name, 'intended'
+      FROM unnest($2::text[], $3::text[]) AS n (schema_name, table_name)
+    ON CONFLICT (task_id, kind, schema_name, object_name) DO NOTHING";
+
+/// Records that the task is about to create these tables, none of which exists.
+pub(crate) async fn intend_tables(
+    client: &Client,
+    claim: &Claim,
+    tables: &[&v1::TableName],
+) -> Result<(), Error> {
+    let schemas: Vec<&str> = tables.iter().map(|table| table.schema.as_str()).collect();
+    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    in_transaction(client, &claim.begin_sql(), async {
+        client
+            .execute_typed(
+                INTEND_SQL,
+                &[(&claim.task_id.as_str(), TEXT), (&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)],
+            )
+            .await
+            .context("record which tables are about to be created")?;
+        Ok(())
+    })
+    .await
+}
+
+const RECORD_SQL: &str = "INSERT INTO strait.object AS o
+           (task_id, kind, schema_name, object_name, outcome, detail, statement)
+    SELECT DISTINCT ON (kind, schema_name, object_name)
+           $1, kind, schema_name, object_name, outcome, detail, statement
+      FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+           WITH ORDINALITY AS r (kind, schema_name, object_name, outcome, detail, statement, place)
+     ORDER BY kind, schema_name, object_name, place DESC
+    ON CONFLICT (task_id, kind, schema_name, object_name) DO UPDATE
+        SET outcome = EXCLUDED.outcome, detail = EXCLUDED.detail, statement = EXCLUDED.statement, changed_at = now()
+        -- A later look finds what we made ourselves.
+        WHERE NOT (o.outcome = 'created' AND EXCLUDED.outcome = 'existed')";
+
+/// Records results; the last one of an object counts.
+pub(crate) async fn record_objects(
+    client: &Client,
+    claim: &Claim,
+    results: &[v1::ObjectResult],
+) -> Result<(), Error> {
+    let outcome = |result: &v1::ObjectResult| match result.outcome() {
+        v1::ObjectOutcome::Created => "created",
+        v1::ObjectOutcome::Existed => "existed",
+        v1::ObjectOutcome::Skipped | v1::ObjectOutcome::Unspecified => "skipped",
+        v1::ObjectOutcome::Failed => "failed",
+    };
+    let column = |value: fn(&v1::ObjectResult) -> &str| results.iter().map(value).collect::<Vec<_>>();
+    let kinds = column(|result| &result.object_kind);
+    let schemas = column(|result| &result.schema);
+    let names = column(|result| &result.name);
+    let outcomes: Vec<&str> = results.iter().map(outcome).collect();
+    let details = column(|result| &result.detail);
+    let statements = column(|result| &result.statement);
+    in_transaction(client, &claim.begin_sql(), async {
+        client
+            .execute_typed(
+                RECORD_SQL,
+                &[
+                    (&claim.task_id.as_str(), TEXT),
+                    (&kinds, Type::TEXT_ARRAY),
+                    (&schemas, Type::TEXT_ARRAY),
+                    (&names, Type::TEXT_ARRAY),
+                    (&outcomes, Type::TEXT_ARRAY),
+                    (&details, Type::TEXT_ARRAY),
+                    (&statements, Type::TEXT_ARRAY),
+                ],
+            )
+            .await
+            .context("record what became of the objects")?;
+        Ok(())
+    })
+    .await
+}
