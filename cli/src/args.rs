@@ -1,0 +1,255 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use strait_runtime::telemetry::TelemetryOptions;
+
+use crate::output::OutputFormat;
+
+/// Live synchronisation of one PostgreSQL database into another: schema, all rows, then every change, exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "strait",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  strait sync --source postgres://me@eu-db/orders --destination postgres://me@us-db/orders
+  strait task create task.yaml && strait task start orders-eu-to-us --wait
+  strait task list --output json
+
+Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 interrupted."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Synchronise two databases from this process alone, without configuration
+    Sync(Box<SyncArgs>),
+    /// Work with the tasks of a coordinator
+    #[command(arg_required_else_help = true)]
+    Task {
+        /// What to do with which task.
+        #[command(subcommand)]
+        command: TaskCommand,
+    },
+    /// List the agents that a coordinator knows
+    #[command(after_help = "Example:\n  strait agents --coordinator http://127.0.0.1:7400")]
+    Agents(Remote),
+    /// List the databases that the agents offer; a task names them by agent and endpoint
+    #[command(after_help = "Example:\n  strait endpoints --output yaml")]
+    Endpoints(Remote),
+}
+
+/// Where the coordinator is and how answers look.
+#[derive(Clone, Debug, Args)]
+pub struct Remote {
+    /// Where the coordinator listens
+    #[arg(long, value_name = "URI", env = "STRAIT_COORDINATOR", default_value = "http://127.0.0.1:7400")]
+    pub coordinator: String,
+    /// How to print the answer
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+}
+
+/// Options of `strait sync`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The task prechecks, copies the schema and all rows, then applies every change
+until it is interrupted. Ctrl-C pauses it and the same command again resumes it.
+A paused or failed task keeps its replication slot, which keeps log at the
+source: resume it, or remove it with --release.
+
+Examples:
+  strait sync --source postgres://me@eu-db/orders --destination postgres://me@us-db/orders
+  strait sync --source … --destination … --task task.yaml  # some objects only
+  strait sync --source … --destination … --once     # copy, clean up, end
+  strait sync --source … --destination … --release  # remove all but the tables
+  strait sync --source … --destination … --output json     # for scripts")]
+pub struct SyncArgs {
+    /// The database to read, as a libpq URI; its password may also come from PGPASSWORD or the pgpass file
+    #[arg(long, value_name = "URI", env = "STRAIT_SOURCE", hide_env_values = true)]
+    pub source: String,
+    /// The database to write, as a libpq URI; it must exist
+    #[arg(long, value_name = "URI", env = "STRAIT_DESTINATION", hide_env_values = true)]
+    pub destination: String,
+    /// A task file without `source` and `destination`; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub task: Option<PathBuf>,
+    /// End, and remove the task, once all that was committed before the full copy ended is applied
+    #[arg(long)]
+    pub once: bool,
+    /// Remove the task and everything that it made on both sides but the synchronised objects
+    #[arg(long, conflicts_with = "once")]
+    pub release: bool,
+    /// Where the state lives [default: $XDG_STATE_HOME/strait, or ~/.local/state/strait]
+    #[arg(long, value_name = "DIR", env = "STRAIT_STATE")]
+    pub state: Option<PathBuf>,
+    /// How to print what happens: for people, or as one JSON object a line
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = SyncOutput::Text)]
+    pub output: SyncOutput,
+    /// Logging and telemetry.
+    #[command(flatten)]
+    pub telemetry: TelemetryOptions,
+}
+
+/// How `strait sync` prints what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SyncOutput {
+    /// Bars on a terminal, lines otherwise.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What can be done with tasks.
+#[derive(Debug, Subcommand)]
+pub enum TaskCommand {
+    /// Store the task that a file describes
+    #[command(after_help = "\
+Examples:
+  strait task create task.yaml
+  strait task create - --client-token 7d1c < task.yaml  # repeatable: one task
+  strait task create task.yaml --preview    # print the exact request, make nothing")]
+    Create {
+        /// The task file; `-` reads standard input
+        file: PathBuf,
+        /// Makes repeated calls with the same token create one task
+        #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
+        client_token: String,
+        /// Let the coordinator check the request, print it, and store nothing
+        #[arg(long)]
+        preview: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        remote: Remote,
+    },
+    /// List the tasks
+    #[command(after_help = "Example:\n  strait task list --all --output json")]
+    List {
+        /// Released ones too
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        remote: Remote,
+    },
+    /// Show a task: state, progress, precheck and what became of its objects
+    #[command(after_help = "Example:\n  strait task show orders-eu-to-us")]
+    Show(OneTask),
+    /// Run every check of a task and print the result with cause and remedy
+    #[command(after_help = "\
+Exit code 1 where an item failed. Warnings do not keep a task from starting.
+
+Example:
+  strait task precheck orders-eu-to-us")]
+    Precheck(OneTask),
+    /// Start a task; it is prechecked where that has not passed yet
+    #[command(after_help = "\
+Examples:
+  strait task start orders-eu-to-us
+  strait task start orders-eu-to-us --wait           # return once changes flow
+  strait task start orders-eu-to-us --once --wait    # return once it has finished")]
+    Start {
+        /// Finish once all that was committed before the full copy ended is applied
+        #[arg(long)]
+        once: bool,
+        /// Wait until changes flow, with --once until it has finished; fail where it fails
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        task: OneTask,
+    },
+    /// Stop a task; its slot and its position stay
+    #[command(after_help = "Example:\n  strait task pause orders-eu-to-us")]
+    Pause(OneTask),
+    /// Continue a paused or failed task where the destination stands
+    #[command(after_help = "Example:\n  strait task resume orders-eu-to-us")]
+    Resume(OneTask),
+    /// Follow a task until it is released
+    #[command(after_help = "\
+Bars on a terminal, lines otherwise; with --output json the lines that `strait sync` prints.
+
+Example:
+  strait task watch orders-eu-to-us --output json")]
+    Watch(OneTask),
+    /// Print what happened to a task, oldest first
+    #[command(after_help = "Example:\n  strait task events orders-eu-to-us --follow")]
+    Events {
+        /// Go on with what happens, until the task is released
+        #[arg(long, short)]
+        follow: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        task: OneTask,
+    },
+    /// Stop a task and remove all that it made on both sides but the synchronised objects
+    #[command(after_help = "Example:\n  strait task release orders-eu-to-us --wait")]
+    Release {
+        /// Wait until all of it is gone
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        task: OneTask,
+    },
+    /// Check a task file alone, without a coordinator
+    #[command(after_help = "\
+Names in a task file are exact: what stands there is what the catalog holds.
+Quotes keep a dot in a name, as in table: '\"odd.schema\".\"odd name\"', and *
+stands for any characters.
+
+Example:
+  strait task check task.yaml")]
+    Check {
+        /// The task file; `-` reads standard input
+        file: PathBuf,
+        /// How to print what the file says
+        #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+        output: OutputFormat,
+    },
+}
+
+/// A task, and where to find it.
+#[derive(Clone, Debug, Args)]
+pub struct OneTask {
+    /// Its id, or its name where that is unique
+    pub task: String,
+    /// Where the coordinator is.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn once_and_release_exclude_each_other() {
+        let line = ["strait", "sync", "--source", "a", "--destination", "b", "--once", "--release"];
+        let error = Cli::try_parse_from(line).unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(crate::error::EXIT_USAGE));
+    }
+
+    #[test]
+    fn help_does_not_show_what_the_environment_holds() {
+        let help = Cli::command().find_subcommand_mut("sync").unwrap().render_long_help().to_string();
+        assert!(help.contains("STRAIT_SOURCE"), "{help}");
+        assert!(!help.contains("STRAIT_SOURCE="), "{help}");
+    }
+}

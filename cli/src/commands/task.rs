@@ -1,0 +1,133 @@
+//! `strait task …`.
+
+use std::path::Path;
+
+use serde::Serialize;
+use strait_proto::v1;
+
+use super::follow::{self, Until};
+use super::read_document;
+use crate::args::{OneTask, Remote, TaskCommand};
+use crate::client::Coordinator;
+use crate::document::Form;
+use crate::error::Error;
+use crate::output::{self, OutputFormat};
+use crate::view::{CreateRequestView, PrecheckView, SpecView, TaskView};
+
+/// Carries a `strait task` command out.
+pub(crate) async fn task(command: TaskCommand) -> Result<(), Error> {
+    match command {
+        TaskCommand::Create { file, client_token, preview, remote } => {
+            create(&file, client_token, preview, &remote).await
+        }
+        TaskCommand::List { all, remote } => list(all, &remote).await,
+        TaskCommand::Show(task) => show(&task).await,
+        TaskCommand::Precheck(task) => precheck(&task).await,
+        TaskCommand::Start { once, wait, task } => start(&task, once, wait).await,
+        TaskCommand::Pause(task) => {
+            let paused = connect(&task).await?.pause(&task.task).await?;
+            print_changed(task.remote.output, &paused)
+        }
+        TaskCommand::Resume(task) => {
+            let resumed = connect(&task).await?.resume(&task.task).await?;
+            print_changed(task.remote.output, &resumed)
+        }
+        TaskCommand::Watch(task) => follow::watch(&connect(&task).await?, &task).await,
+        TaskCommand::Events { follow: false, task } => {
+            follow::list_events(&connect(&task).await?, &task).await
+        }
+        TaskCommand::Events { follow: true, task } => {
+            follow::follow_events(&connect(&task).await?, &task).await
+        }
+        TaskCommand::Release { wait, task } => release(&task, wait).await,
+        TaskCommand::Check { file, output } => check(&file, output),
+    }
+}
+
+async fn connect(task: &OneTask) -> Result<Coordinator, Error> {
+    Coordinator::connect(&task.remote.coordinator).await
+}
+
+async fn create(file: &Path, client_token: String, preview: bool, remote: &Remote) -> Result<(), Error> {
+    #[derive(Serialize)]
+    struct Preview {
+        request: CreateRequestView,
+        task: TaskView,
+    }
+
+    let spec = read_document(file, Form::Task)?;
+    let request = v1::CreateTaskRequest {
+        spec: Some(spec),
+        client_token,
+        task_id: String::new(),
+        validate_only: preview,
+    };
+    let view = CreateRequestView::from(&request);
+    let task = Coordinator::connect(&remote.coordinator).await?.create(request).await?;
+    if preview {
+        let preview = Preview { request: view, task: TaskView::from(&task) };
+        return output::print_document(remote.output, &preview);
+    }
+    print_changed(remote.output, &task)
+}
+
+async fn list(all: bool, remote: &Remote) -> Result<(), Error> {
+    let tasks = Coordinator::connect(&remote.coordinator).await?.list(all).await?;
+    let views: Vec<TaskView> = tasks.iter().map(TaskView::from).collect();
+    output::print(remote.output, &views, |views| output::tasks(views))
+}
+
+async fn show(task: &OneTask) -> Result<(), Error> {
+    let found = connect(task).await?.get(&task.task).await?;
+    output::print(task.remote.output, &TaskView::from(&found), output::task)
+}
+
+async fn precheck(task: &OneTask) -> Result<(), Error> {
+    let checked = connect(task).await?.precheck(&task.task).await?;
+    let view = PrecheckView::of(&checked.precheck).ok_or(Error::Answer("a precheck"))?;
+    output::print(task.remote.output, &view, output::precheck)?;
+    // A paused or failed task keeps its state, whatever its precheck says.
+    if view.failed > 0 { Err(Error::precheck_failed(&checked, true)) } else { Ok(()) }
+}
+
+async fn start(task: &OneTask, once: bool, wait: bool) -> Result<(), Error> {
+    let coordinator = connect(task).await?;
+    let started = coordinator.start(&task.task, once).await?;
+    if !wait {
+        print_changed(task.remote.output, &started)?;
+        return startable(&started, false);
+    }
+    let until = if once { Until::Finished } else { Until::Incremental };
+    let reached = follow::wait(&coordinator, &started, until).await?;
+    print_changed(task.remote.output, &reached)
+}
+
+async fn release(task: &OneTask, wait: bool) -> Result<(), Error> {
+    let coordinator = connect(task).await?;
+    let mut released = coordinator.release(&task.task).await?;
+    if wait {
+        released = follow::wait(&coordinator, &released, Until::Released).await?;
+    }
+    print_changed(task.remote.output, &released)
+}
+
+fn check(file: &Path, format: OutputFormat) -> Result<(), Error> {
+    let spec = read_document(file, Form::Any)?;
+    output::print(format, &SpecView::from(&spec), |_| {
+        let purpose = if spec.source.is_some() { "strait task create" } else { "strait sync --task" };
+        format!("{} is a valid file for `{purpose}`", file.display())
+    })
+}
+
+fn print_changed(format: OutputFormat, task: &v1::Task) -> Result<(), Error> {
+    output::print(format, &TaskView::from(task), output::task_line)
+}
+
+/// An error where the precheck keeps the task from starting. `told` where its items were printed already.
+pub(super) fn startable(task: &v1::Task, told: bool) -> Result<(), Error> {
+    if task.state() == v1::TaskState::PrecheckFailed {
+        Err(Error::precheck_failed(task, told))
+    } else {
+        Ok(())
+    }
+}

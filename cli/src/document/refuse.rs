@@ -1,0 +1,162 @@
+//! Refusing what this version does not carry out.
+//!
+//! A field that asks for what happens anyway is accepted: a document that spells out the defaults is a good document.
+
+use serde_saphyr::{Location, Spanned};
+
+use super::Form;
+use super::fields::{
+    Document, Entry, EntryFields, ExistingTables, Field, NameCase, Operation, Part, Partitions, Rename,
+    Rewind,
+};
+use super::problem::Problem;
+
+const EVERY_PART: [Part; 3] = [Part::Schema, Part::Full, Part::Incremental];
+const EVERY_OPERATION: [Operation; 4] =
+    [Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate];
+
+/// Adds a problem for each field that asks for something that this version does not do.
+pub(super) fn unsupported(document: &Document, problems: &mut Vec<Problem>) {
+    let mut refuse = Refuse { problems };
+    refuse.unless("synchronize", document.synchronize.as_ref(), |parts| is_all_of(parts, &EVERY_PART));
+    refuse.unless("object_kinds", document.object_kinds.as_ref(), |_| false);
+    refuse.unless("operations", document.operations.as_ref(), |operations| {
+        is_all_of(operations, &EVERY_OPERATION)
+    });
+    refuse.unless("existing_tables", document.existing_tables.as_ref(), |choice| {
+        *choice == ExistingTables::Fail
+    });
+    refuse.unless("name_case", document.name_case.as_ref(), |case| {
+        matches!(case, NameCase::Default | NameCase::Source)
+    });
+    refuse.unless("partitions", document.partitions.as_ref(), |choice| *choice == Partitions::Flatten);
+    refuse.unless("rewind", document.rewind.as_ref(), is_off);
+    refuse.unless("apply.lanes", document.apply.as_ref().and_then(|apply| apply.lanes.as_ref()), |lanes| {
+        *lanes == 1
+    });
+    throttles(document, &mut refuse);
+    if let Some(alerts) = &document.alerts {
+        refuse.unless("alerts.on_failure", alerts.on_failure.as_ref(), |wanted| !wanted);
+        refuse.unless("alerts.latency_above", alerts.latency_above.as_ref(), |_| false);
+        refuse.unless("alerts.slot_retained_above", alerts.slot_retained_above.as_ref(), |_| false);
+        refuse.unless("alerts.webhook", alerts.webhook.as_ref(), |_| false);
+    }
+    if let Some(failed) = &document.failed {
+        refuse.unless("failed.drop_slot_after", failed.drop_slot_after.as_ref(), |_| false);
+    }
+    if let Some(objects) = &document.objects {
+        entries("objects.include", objects.include.as_deref(), &mut refuse);
+        entries("objects.exclude", objects.exclude.as_deref(), &mut refuse);
+    }
+}
+
+/// Adds a problem where `source` and `destination` do not fit the form.
+pub(super) fn endpoints(document: &Document, form: Form, problems: &mut Vec<Problem>) {
+    let sides = [("source", &document.source), ("destination", &document.destination)];
+    let neither = sides.iter().all(|(_, endpoint)| endpoint.is_none());
+    for (name, endpoint) in sides {
+        match (form, endpoint) {
+            (Form::Sync, Some(endpoint)) => problems.push(Problem::at(
+                endpoint.referenced,
+                format!("leave `{name}` out: --{name} names the database"),
+            )),
+            (Form::Task, None) => {
+                problems.push(missing_endpoint(name));
+            }
+            (Form::Any, None) if !neither => problems.push(missing_endpoint(name)),
+            _ => {}
+        }
+    }
+}
+
+fn missing_endpoint(name: &str) -> Problem {
+    let example = "{agent: AGENT, endpoint: ENDPOINT}";
+    Problem::of_document(format!(
+        "field `{name}` is missing: {name}: {example}; `strait endpoints` lists what there is"
+    ))
+}
+
+struct Refuse<'a> {
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Refuse<'_> {
+    fn unless<T>(&mut self, field: &str, value: Option<&Spanned<T>>, accepted: impl FnOnce(&T) -> bool) {
+        if let Some(value) = value
+            && !accepted(&value.value)
+        {
+            self.refuse(field, value.referenced);
+        }
+    }
+
+    fn refuse(&mut self, field: &str, location: Location) {
+        self.problems
+            .push(Problem::at(location, format!("not supported yet by this version: field `{field}`")));
+    }
+}
+
+fn throttles(document: &Document, refuse: &mut Refuse<'_>) {
+    let Some(throttle) = &document.throttle else { return };
+    let mut limit = |field: &str, value: &Field<f64>| {
+        refuse.unless(field, value.as_ref(), |limit| *limit == 0.0);
+    };
+    if let Some(full) = &throttle.full {
+        limit("throttle.full.queries_per_second", &full.queries_per_second);
+        limit("throttle.full.rows_per_second", &full.rows_per_second);
+        limit("throttle.full.megabytes_per_second", &full.megabytes_per_second);
+    }
+    if let Some(incremental) = &throttle.incremental {
+        limit("throttle.incremental.rows_per_second", &incremental.rows_per_second);
+        limit("throttle.incremental.megabytes_per_second", &incremental.megabytes_per_second);
+    }
+}
+
+fn entries(list: &str, entries: Option<&[Spanned<Entry>]>, refuse: &mut Refuse<'_>) {
+    for (number, entry) in entries.unwrap_or_default().iter().enumerate() {
+        if let Entry::Fields(fields) = &entry.value {
+            entry_fields(&format!("{list}[{number}]"), fields, refuse);
+        }
+    }
+}
+
+fn entry_fields(path: &str, fields: &EntryFields, refuse: &mut Refuse<'_>) {
+    let field = |name: &str| format!("{path}.{name}");
+    refuse.unless(&field("rename"), fields.rename.as_ref(), renames_nothing);
+    refuse.unless(&field("columns"), fields.columns.as_ref(), |_| false);
+    refuse.unless(&field("where"), fields.filter.as_ref(), |_| false);
+    refuse.unless(&field("operations"), fields.operations.as_ref(), |operations| {
+        is_all_of(operations, &EVERY_OPERATION)
+    });
+    refuse.unless(&field("primary_key"), fields.primary_key.as_ref(), |_| false);
+    refuse.unless(&field("distribution_key"), fields.distribution_key.as_ref(), |_| false);
+    refuse.unless(&field("storage"), fields.storage.as_ref(), |_| false);
+    refuse.unless(&field("transform"), fields.transform.as_ref(), Vec::is_empty);
+}
+
+fn renames_nothing(rename: &Rename) -> bool {
+    rename.schema.is_none()
+        && rename.table.is_none()
+        && rename.columns.as_ref().is_none_or(|columns| columns.is_empty())
+}
+
+/// The list names each of them, in any order.
+fn is_all_of<T: PartialEq>(list: &[T], every: &[T]) -> bool {
+    every.iter().all(|one| list.contains(one))
+}
+
+/// Whichever limit is less counts, so a zero on either side keeps nothing replayable.
+fn is_off(rewind: &Rewind) -> bool {
+    match rewind {
+        Rewind::Text(text) => is_zero(text),
+        Rewind::Limits { time: None, size: None } => true,
+        Rewind::Limits { time, size } => {
+            time.as_deref().is_some_and(is_zero) || size.as_deref().is_some_and(is_zero)
+        }
+    }
+}
+
+/// A zero of any unit: `0`, `0m`, `0GiB`.
+fn is_zero(text: &str) -> bool {
+    let digits = text.trim().trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
+}

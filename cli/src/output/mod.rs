@@ -1,0 +1,67 @@
+//! Printing: one view as a table for people, or as JSON or YAML for programs.
+
+mod style;
+mod table;
+mod tables;
+mod units;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+pub(crate) use style::{clean, cut, indented};
+pub(crate) use tables::{agents, endpoints, events, precheck, task, task_line, tasks};
+pub(crate) use units::{bytes, count, duration, latency, percent};
+
+/// How a command prints what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people, at most 80 columns wide.
+    Table,
+    /// One JSON document; one object a line where a command follows something.
+    Json,
+    /// One YAML document; a sequence of documents where a command follows something.
+    Yaml,
+}
+
+/// Prints a view: as it is for programs, or the text that `table` makes of it.
+pub(crate) fn print<T: Serialize>(
+    format: OutputFormat,
+    view: &T,
+    table: impl FnOnce(&T) -> String,
+) -> Result<(), Error> {
+    let text = match format {
+        OutputFormat::Table => table(view),
+        OutputFormat::Json => json(view)?,
+        OutputFormat::Yaml => yaml(view)?,
+    };
+    write_text(&text).map_err(Error::Output)
+}
+
+/// Prints a view as YAML where a person asked, since a request reads best as a document.
+pub(crate) fn print_document<T: Serialize>(format: OutputFormat, view: &T) -> Result<(), Error> {
+    let text = match format {
+        OutputFormat::Json => json(view)?,
+        OutputFormat::Table | OutputFormat::Yaml => yaml(view)?,
+    };
+    write_text(&text).map_err(Error::Output)
+}
+
+/// Writes a text to stdout, its last line ended.
+pub(crate) fn write_text(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.trim_end_matches('\n').as_bytes())?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()
+}
+
+/// A view as YAML.
+pub(crate) fn yaml<T: Serialize>(view: &T) -> Result<String, Error> {
+    serde_saphyr::to_string(view).map_err(|error| Error::Output(io::Error::other(error.to_string())))
+}
+
+fn json<T: Serialize>(view: &T) -> Result<String, Error> {
+    serde_json::to_string_pretty(view).map_err(|error| Error::Output(error.into()))
+}

@@ -1,0 +1,28 @@
+//! What scripts see: the wire's messages as JSON and YAML objects, and what the tables are made from.
+//!
+//! These shapes are a contract of their own: the wire may gain fields without changing them. States and outcomes are
+//! words in kebab case, positions in the log are text as PostgreSQL prints it, times are RFC 3339 in UTC, durations and
+//! sizes are numbers whose unit is the end of their name. What is not known is left out.
+
+mod agent;
+mod line;
+mod object;
+mod precheck;
+mod progress;
+mod spec;
+mod task;
+mod time;
+
+pub(crate) use agent::{AgentView, EndpointView};
+pub(crate) use line::{EventView, Line, ProgressLine, StateLine};
+pub(crate) use object::{ObjectCounts, ObjectView};
+pub(crate) use precheck::{PrecheckItemView, PrecheckView};
+pub(crate) use progress::{CopyView, ProgressView, RateView, StreamView, TableView};
+pub(crate) use spec::{CreateRequestView, PatternView, SpecView};
+pub(crate) use task::{FailureView, RetryView, TaskView};
+pub(crate) use time::{clock, date_and_clock, now_us, rfc3339, seconds_until};
+
+/// Leaves out what is 0, which the wire uses for "not known".
+fn known_time(at_us: i64) -> Option<String> {
+    (at_us != 0).then(|| rfc3339(at_us))
+}

@@ -1,0 +1,116 @@
+//! What a task is configured to do, field for field the request.
+
+use serde::Serialize;
+use strait_proto::v1;
+
+use crate::document::pattern_text;
+
+/// A task's configuration.
+#[derive(Debug, Serialize)]
+pub(crate) struct SpecView {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) environment: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<EndpointReferenceView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) destination: Option<EndpointReferenceView>,
+    pub(crate) objects: SelectionView,
+    pub(crate) retry: RetryPolicyView,
+}
+
+/// A database, by the names that an agent gives it.
+#[derive(Debug, Serialize)]
+pub(crate) struct EndpointReferenceView {
+    pub(crate) agent: String,
+    pub(crate) endpoint: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) database: String,
+}
+
+/// Which objects; an empty `include` means every schema that is not the system's or an extension's.
+#[derive(Debug, Serialize)]
+pub(crate) struct SelectionView {
+    pub(crate) include: Vec<PatternView>,
+    pub(crate) exclude: Vec<PatternView>,
+}
+
+/// Exact names, or with `*`.
+#[derive(Debug, Serialize)]
+pub(crate) struct PatternView {
+    schema: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    table: String,
+    #[serde(skip)]
+    pub(crate) text: String,
+}
+
+/// The retry windows; 0 asks for the coordinator's default.
+#[derive(Debug, Serialize)]
+pub(crate) struct RetryPolicyView {
+    pub(crate) connection_minutes: u32,
+    pub(crate) other_minutes: u32,
+}
+
+/// The request that a document makes.
+#[derive(Debug, Serialize)]
+pub(crate) struct CreateRequestView {
+    client_token: String,
+    task_id: String,
+    spec: SpecView,
+}
+
+impl From<&v1::TaskSpec> for SpecView {
+    fn from(spec: &v1::TaskSpec) -> Self {
+        let objects = spec.objects.clone().unwrap_or_default();
+        let retry = spec.retry.unwrap_or_default();
+        Self {
+            name: spec.name.clone(),
+            environment: spec.environment.clone(),
+            source: spec.source.as_ref().map(EndpointReferenceView::from),
+            destination: spec.destination.as_ref().map(EndpointReferenceView::from),
+            objects: SelectionView {
+                include: objects.include.iter().map(PatternView::from).collect(),
+                exclude: objects.exclude.iter().map(PatternView::from).collect(),
+            },
+            retry: RetryPolicyView {
+                connection_minutes: retry.connection_minutes,
+                other_minutes: retry.other_minutes,
+            },
+        }
+    }
+}
+
+impl From<&v1::EndpointReference> for EndpointReferenceView {
+    fn from(reference: &v1::EndpointReference) -> Self {
+        Self {
+            agent: reference.agent.clone(),
+            endpoint: reference.endpoint.clone(),
+            database: reference.database.clone(),
+        }
+    }
+}
+
+impl From<&v1::ObjectPattern> for PatternView {
+    fn from(pattern: &v1::ObjectPattern) -> Self {
+        Self { schema: pattern.schema.clone(), table: pattern.table.clone(), text: pattern_text(pattern) }
+    }
+}
+
+impl From<&v1::CreateTaskRequest> for CreateRequestView {
+    fn from(request: &v1::CreateTaskRequest) -> Self {
+        Self {
+            client_token: request.client_token.clone(),
+            task_id: request.task_id.clone(),
+            spec: SpecView::from(request.spec.as_ref().unwrap_or(&v1::TaskSpec::default())),
+        }
+    }
+}
+
+impl std::fmt::Display for EndpointReferenceView {
+    /// `agent/endpoint`, and `/database` where it is not the endpoint's own.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.agent, self.endpoint)?;
+        if self.database.is_empty() { Ok(()) } else { write!(f, "/{}", self.database) }
+    }
+}

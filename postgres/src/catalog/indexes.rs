@@ -1,0 +1,47 @@
+//! The indexes of the tables taken that no constraint owns.
+
+use std::collections::HashMap;
+
+use strait_proto::v1;
+
+use super::Skipped;
+use super::inventory::Inventory;
+use super::relations::Relations;
+use super::snapshot::Snapshot;
+use crate::Error;
+
+pub(super) async fn read(
+    snapshot: &Snapshot<'_>,
+    inventory: &Inventory,
+    relations: &Relations,
+    skipped: &mut Skipped,
+) -> Result<HashMap<u32, Vec<v1::Index>>, Error> {
+    let mut indexes: HashMap<u32, Vec<v1::Index>> = HashMap::new();
+    for row in snapshot.query_of(include_str!("sql/indexes.sql"), &relations.all()).await? {
+        // NULL: the index was dropped a moment ago.
+        let Some(definition) = row.try_get::<_, Option<String>>("definition")? else { continue };
+        let relation: u32 = row.try_get("relation")?;
+        let name: String = row.try_get("name")?;
+        let table = &inventory.relations[&relation].name;
+        let mut skip = |reason: &str| {
+            skipped.push("index", &table.schema, format!("{}.{name}", table.name), reason);
+        };
+        if !relations.tables.contains_key(&relation) {
+            if !row.try_get::<_, bool>("inherited")? {
+                skip("only this partition has it, and the partitions become one table");
+            }
+        } else if !row.try_get::<_, bool>("valid")? {
+            skip("it is not valid at the source");
+        } else if let Some(tail) = definition.strip_prefix(&*row.try_get::<_, String>("head")?) {
+            indexes.entry(relation).or_default().push(v1::Index {
+                name,
+                unique: row.try_get("is_unique")?,
+                definition_tail: tail.to_owned(),
+                replica_identity: row.try_get("replica_identity")?,
+            });
+        } else {
+            skip("it or its table was renamed while the catalogs were read");
+        }
+    }
+    Ok(indexes)
+}

@@ -1,0 +1,164 @@
+//! Reads the catalogs of a source into the schema model.
+//!
+//! ```text
+//!  schemas, relations, inheritance ──► Selection ──► the tables taken, with their leaves ──┐
+//!  types, dependencies between types ────────────► the types they need, in order ──────────┤
+//!  sequences, their owners and users ────────────► the sequences they need ────────────────┼──► v1::SchemaModel
+//!  columns, constraints, indexes, sizes, bounds of the tables taken ───────────────────────┤
+//!  everything else that the selection covers ────► skipped, each with its reason ──────────┘
+//! ```
+//!
+//! A fixed number of set-based queries, whatever the number of tables, in one read-only transaction. It takes no locks:
+//! the deparse functions see the catalogs as they are now while the queries see the transaction's snapshot, so DDL in
+//! the meantime can show in parts. Whoever needs certainty loads twice and compares with [`same_structure`].
+//!
+//! Nothing is dropped silently: what is left out stands in `skipped`.
+
+mod columns;
+mod constraints;
+mod indexes;
+mod inventory;
+mod order;
+mod relations;
+mod selection;
+mod sequence_values;
+mod sequences;
+mod skipped;
+mod snapshot;
+mod tables;
+mod types;
+
+use std::collections::BTreeSet;
+
+use strait_proto::v1;
+use tokio_postgres::Row;
+
+use crate::{Client, Error};
+
+pub use sequence_values::{SequenceReference, read_sequences, sequence_values};
+
+use inventory::Inventory;
+use selection::Selection;
+use snapshot::Snapshot;
+use types::Types;
+
+/// Reads the selected part of the database that `client` is connected to, a PostgreSQL 14 to 18.
+///
+/// Errors are those of the server or the connection; the transaction is over in any case. A table that is dropped in
+/// the meantime may be missing parts, see the module.
+pub async fn load(client: &Client, selection: &v1::ObjectSelection) -> Result<v1::SchemaModel, Error> {
+    let snapshot = Snapshot::begin(client).await?;
+    let model = read(&snapshot, &Selection::new(selection)).await;
+    snapshot.end().await?;
+    model
+}
+
+/// Whether two models describe the same objects: sizes, row estimates and what was skipped do not count.
+pub fn same_structure(one: &v1::SchemaModel, other: &v1::SchemaModel) -> bool {
+    structure(one) == structure(other)
+}
+
+fn structure(model: &v1::SchemaModel) -> v1::SchemaModel {
+    let mut structure = v1::SchemaModel { skipped: Vec::new(), ..model.clone() };
+    for table in &mut structure.tables {
+        table.size_bytes = 0;
+        table.estimated_rows = 0;
+    }
+    structure
+}
+
+async fn read(snapshot: &Snapshot<'_>, selection: &Selection) -> Result<v1::SchemaModel, Error> {
+    let mut skipped = Skipped::default();
+    let inventory = Inventory::read(snapshot).await?;
+    let types = Types::read(snapshot).await?;
+    let relations = relations::choose(&inventory, selection, &types, &mut skipped);
+
+    let tables = tables::read(snapshot, &inventory, &relations, &mut skipped).await?;
+    let types_taken = types.choose(&inventory, selection, &relations);
+    let sequences = sequences::read(snapshot, &inventory, selection, &relations, &types_taken).await?;
+    let type_definitions = types.definitions(&inventory, snapshot, &types_taken, &mut skipped).await?;
+    skipped::read(snapshot, &inventory, selection, &relations, &mut skipped).await?;
+
+    let mut schemas: BTreeSet<&str> =
+        inventory.whole_schemas(selection).map(|schema| &*schema.name).collect();
+    schemas.extend(tables.iter().map(|table| &*table.schema));
+    schemas.extend(type_definitions.iter().map(|definition| &*definition.schema));
+    schemas.extend(sequences.iter().map(|sequence| &*sequence.schema));
+    let identity_columns =
+        tables.iter().flat_map(|table| &table.columns).filter_map(|it| it.identity.as_ref());
+    schemas.extend(identity_columns.map(|identity| &*identity.sequence_schema));
+    let schemas = schemas.into_iter().map(str::to_owned).collect();
+
+    Ok(v1::SchemaModel { schemas, types: type_definitions, sequences, tables, skipped: skipped.entries })
+}
+
+/// Collects what is left out; the first reason for an object stays.
+#[derive(Default)]
+struct Skipped {
+    seen: BTreeSet<(String, String, String)>,
+    entries: Vec<v1::ObjectResult>,
+}
+
+impl Skipped {
+    fn push(&mut self, kind: &str, schema: &str, name: impl Into<String>, reason: impl Into<String>) {
+        let (name, reason) = (name.into(), reason.into());
+        // An empty name summarises several objects: each reason is a line of its own then.
+        let distinct = if name.is_empty() { reason.clone() } else { name.clone() };
+        if self.seen.insert((kind.to_owned(), schema.to_owned(), distinct)) {
+            self.entries.push(v1::ObjectResult {
+                object_kind: kind.to_owned(),
+                schema: schema.to_owned(),
+                name,
+                outcome: v1::ObjectOutcome::Skipped.into(),
+                detail: reason,
+                statement: String::new(),
+            });
+        }
+    }
+}
+
+/// The options of a sequence out of the columns of `pg_sequence`.
+fn sequence_options(row: &Row) -> Result<v1::SequenceOptions, Error> {
+    Ok(v1::SequenceOptions {
+        data_type: row.try_get("data_type")?,
+        start: row.try_get("seqstart")?,
+        increment: row.try_get("seqincrement")?,
+        minimum: row.try_get("seqmin")?,
+        maximum: row.try_get("seqmax")?,
+        cache: row.try_get("seqcache")?,
+        cycle: row.try_get("seqcycle")?,
+    })
+}
+
+/// NULL as the empty text, which is how the model says "none".
+fn text(row: &Row, column: &str) -> Result<String, Error> {
+    Ok(row.try_get::<_, Option<String>>(column)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_skipped_once_and_summaries_are_kept_apart() {
+        let mut skipped = Skipped::default();
+        skipped.push("foreign table", "s", "t", "first");
+        skipped.push("foreign table", "s", "t", "second");
+        skipped.push("column", "s", "", "three columns");
+        skipped.push("column", "s", "", "two columns");
+        let details: Vec<_> = skipped.entries.iter().map(|entry| &*entry.detail).collect();
+        assert_eq!(details, ["first", "three columns", "two columns"]);
+    }
+
+    #[test]
+    fn sizes_and_skipped_objects_do_not_make_a_structure_differ() {
+        let table = v1::Table { table_id: 1, size_bytes: 8192, estimated_rows: 10, ..Default::default() };
+        let grown = v1::Table { size_bytes: 16384, estimated_rows: 20, ..table.clone() };
+        let altered = v1::Table { columns: vec![v1::Column::default()], ..table.clone() };
+        let model = |table: v1::Table| v1::SchemaModel { tables: vec![table], ..Default::default() };
+        let mut noted = model(grown);
+        noted.skipped.push(v1::ObjectResult::default());
+        assert!(same_structure(&model(table.clone()), &noted));
+        assert!(!same_structure(&model(table), &model(altered)));
+    }
+}
