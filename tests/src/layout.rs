@@ -1,0 +1,80 @@
+//! Who reaches whom: the addresses that a deployment of the three parts is started with.
+//!
+//! Every address can be led through a [`Proxy`](crate::proxy::Proxy), so that any one connection can be cut.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use strait_proto::v1;
+
+use crate::database::Database;
+use crate::server::free_port;
+
+/// The name of the source-agent in tasks.
+pub const SOURCE_AGENT: &str = "source";
+/// The name of the sink-agent in tasks.
+pub const SINK_AGENT: &str = "sink";
+/// The name of either agent's only endpoint.
+pub const ENDPOINT: &str = "main";
+
+/// Addresses and the few options that scenarios change.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The source's URI as the source-agent knows it.
+    pub source_uri: String,
+    /// The destination's URI as the sink-agent knows it.
+    pub destination_uri: String,
+    /// Where the coordinator listens.
+    pub coordinator_port: u16,
+    /// Where the sink-agent listens.
+    pub sink_port: u16,
+    /// Where the source-agent dials the coordinator.
+    pub source_to_coordinator: u16,
+    /// Where the sink-agent dials the coordinator.
+    pub sink_to_coordinator: u16,
+    /// Where the source-agent dials the sink-agent.
+    pub source_to_sink: u16,
+    /// How often the source-agent measures latency and moves an idle database's slot.
+    pub heartbeat: Duration,
+}
+
+impl Layout {
+    /// Everybody reaches everybody directly.
+    pub fn between(source: &Database, destination: &Database) -> Result<Self> {
+        let (coordinator_port, sink_port) = (free_port()?, free_port()?);
+        Ok(Self {
+            source_uri: source.uri(),
+            destination_uri: destination.uri(),
+            coordinator_port,
+            sink_port,
+            source_to_coordinator: coordinator_port,
+            sink_to_coordinator: coordinator_port,
+            source_to_sink: sink_port,
+            heartbeat: Duration::from_millis(500),
+        })
+    }
+
+    /// Where operators reach the coordinator.
+    pub fn coordinator_uri(&self) -> String {
+        loopback(self.coordinator_port)
+    }
+
+    /// A task from the one endpoint to the other, for all of the source.
+    pub fn task(&self) -> v1::TaskSpec {
+        let endpoint = |agent: &str| v1::EndpointReference {
+            agent: agent.to_owned(),
+            endpoint: ENDPOINT.to_owned(),
+            database: String::new(),
+        };
+        v1::TaskSpec {
+            source: Some(endpoint(SOURCE_AGENT)),
+            destination: Some(endpoint(SINK_AGENT)),
+            ..v1::TaskSpec::default()
+        }
+    }
+}
+
+/// `http://127.0.0.1:port`
+pub(crate) fn loopback(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}

@@ -1,0 +1,240 @@
+//! The three real programs as processes of their own, as a user runs them: with configuration files.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::layout::{ENDPOINT, Layout, SINK_AGENT, SOURCE_AGENT, loopback};
+use crate::wait::{eventually, patience};
+
+/// One of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `strait-coordinator`
+    Coordinator,
+    /// `strait-source-agent`
+    SourceAgent,
+    /// `strait-sink-agent`
+    SinkAgent,
+}
+
+impl Part {
+    /// All three, in the order in which they are started.
+    pub const ALL: [Self; 3] = [Self::Coordinator, Self::SinkAgent, Self::SourceAgent];
+
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Coordinator => "strait-coordinator",
+            Self::SourceAgent => "strait-source-agent",
+            Self::SinkAgent => "strait-sink-agent",
+        }
+    }
+}
+
+/// A signal that a scenario sends.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// SIGTERM: end in order.
+    Terminate,
+    /// SIGKILL: end at once.
+    Kill,
+    /// SIGSTOP: stand still until continued, with every connection open, as a machine in trouble does.
+    Stop,
+    /// SIGCONT.
+    Continue,
+}
+
+/// The running programs. They are killed when this value goes.
+#[derive(Debug)]
+pub struct Processes {
+    layout: Layout,
+    directory: TempDir,
+    children: Vec<(Part, Child)>,
+}
+
+impl Processes {
+    /// Writes the configuration files and starts all three.
+    pub async fn start(layout: Layout) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("strait-processes-").tempdir()?;
+        let mut processes = Self { layout, directory, children: Vec::new() };
+        for part in Part::ALL {
+            processes.start_again(part).await?;
+        }
+        Ok(processes)
+    }
+
+    /// The addresses that they were started with.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Starts a part that does not run, on the same configuration and state.
+    pub async fn start_again(&mut self, part: Part) -> Result<()> {
+        ensure!(self.child(part).is_err(), "{part:?} runs already");
+        let child = self.spawn(part, &self.layout)?;
+        self.children.push((part, child));
+        Ok(())
+    }
+
+    /// Starts another process of a part beside the one that runs: the replacement of one that is thought dead. A later
+    /// [`Processes::signal`] and [`Processes::wait`] mean the process that was started first.
+    pub async fn start_beside(&mut self, part: Part, layout: &Layout) -> Result<()> {
+        let child = self.spawn(part, layout)?;
+        self.children.push((part, child));
+        Ok(())
+    }
+
+    /// Kills a part with SIGKILL and waits until it is gone.
+    pub async fn kill(&mut self, part: Part) -> Result<()> {
+        self.signal(part, Signal::Kill).await?;
+        self.wait(part, patience()).await?;
+        Ok(())
+    }
+
+    /// Kills a part and starts it again.
+    pub async fn crash(&mut self, part: Part) -> Result<()> {
+        self.kill(part).await?;
+        self.start_again(part).await
+    }
+
+    /// Sends a signal.
+    pub async fn signal(&mut self, part: Part, signal: Signal) -> Result<()> {
+        let process = self.child(part)?.id().with_context(|| format!("{part:?} has ended already"))?;
+        send_signal(process, signal).await
+    }
+
+    /// Waits for a part's end.
+    pub async fn wait(&mut self, part: Part, deadline: Duration) -> Result<ExitStatus> {
+        let child = self.child(part)?;
+        let status = tokio::time::timeout(deadline, child.wait())
+            .await
+            .with_context(|| format!("{part:?} did not end within {deadline:?}"))??;
+        let place = self.children.iter().position(|(p, _)| *p == part).context("find the part")?;
+        self.children.remove(place);
+        Ok(status)
+    }
+
+    /// The largest memory that a part has held so far, in bytes (VmHWM).
+    pub fn memory_peak(&mut self, part: Part) -> Result<u64> {
+        let process = self.child(part)?.id().with_context(|| format!("{part:?} has ended"))?;
+        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("find VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    }
+
+    /// Fails if a part has ended by itself.
+    pub fn assert_running(&mut self) -> Result<()> {
+        for (part, child) in &mut self.children {
+            if let Some(status) = child.try_wait()? {
+                bail!("{part:?} has ended with {status}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that a part has logged, over all its runs.
+    pub fn log(&self, part: Part) -> String {
+        fs::read_to_string(self.file(part, "log")).unwrap_or_default()
+    }
+
+    /// The ends of the parts' logs.
+    pub fn log_tails(&self, lines: usize) -> String {
+        let tail = |part: Part| {
+            let log = self.log(part);
+            let all: Vec<&str> = log.lines().collect();
+            format!(
+                "--- log of {} ---\n{}\n",
+                part.program(),
+                all[all.len().saturating_sub(lines)..].join("\n")
+            )
+        };
+        Part::ALL.map(tail).concat()
+    }
+
+    fn spawn(&self, part: Part, layout: &Layout) -> Result<Child> {
+        let configuration = self.file(part, "toml");
+        let store = self.directory.path().join("coordinator.sqlite");
+        fs::write(&configuration, configuration_of(part, layout, &store.to_string_lossy()))?;
+        let log = File::options().create(true).append(true).open(self.file(part, "log"))?;
+        Command::new(program(part.program())?)
+            .arg("--config")
+            .arg(&configuration)
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("start {}", part.program()))
+    }
+
+    fn child(&mut self, part: Part) -> Result<&mut Child> {
+        let found = self.children.iter_mut().find(|(p, _)| *p == part);
+        Ok(&mut found.with_context(|| format!("{part:?} does not run"))?.1)
+    }
+
+    fn file(&self, part: Part, extension: &str) -> PathBuf {
+        self.directory.path().join(part.program()).with_extension(extension)
+    }
+}
+
+fn configuration_of(part: Part, layout: &Layout, store: &str) -> String {
+    let endpoint = |uri: &str| format!("[endpoints.{ENDPOINT}]\nuri = {uri:?}\n");
+    match part {
+        Part::Coordinator => {
+            format!("listen = \"127.0.0.1:{}\"\nstore = {store:?}\n", layout.coordinator_port)
+        }
+        Part::SourceAgent => format!(
+            "agent = {SOURCE_AGENT:?}\ncoordinator = {:?}\nheartbeat = \"{}ms\"\n{}",
+            loopback(layout.source_to_coordinator),
+            layout.heartbeat.as_millis(),
+            endpoint(&layout.source_uri)
+        ),
+        Part::SinkAgent => format!(
+            "agent = {SINK_AGENT:?}\ncoordinator = {:?}\nlisten = \"127.0.0.1:{}\"\ndata-address = {:?}\n{}",
+            loopback(layout.sink_to_coordinator),
+            layout.sink_port,
+            loopback(layout.source_to_sink),
+            endpoint(&layout.destination_uri)
+        ),
+    }
+}
+
+/// Where cargo put a program of the workspace: beside the directory of this test executable.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let executable = std::env::current_exe().context("find the test executable")?;
+    let candidates = executable.ancestors().skip(1).take(2).map(|directory| directory.join(name));
+    match candidates.clone().find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!(
+            "{name} is not built: run `cargo build --workspace --bins` first, or `make test`, which does"
+        ),
+    }
+}
+
+/// Sends a signal to a process of ours.
+pub(crate) async fn send_signal(process: u32, signal: Signal) -> Result<()> {
+    let name = match signal {
+        Signal::Terminate => "-TERM",
+        Signal::Kill => "-KILL",
+        Signal::Stop => "-STOP",
+        Signal::Continue => "-CONT",
+    };
+    let status =
+        Command::new("kill").args([name, &process.to_string()]).status().await.context("run kill")?;
+    ensure!(status.success(), "kill {name} {process} ended with {status}");
+    Ok(())
+}
+
+/// Waits until something listens on a port of loopback.
+pub async fn listening(port: u16) -> Result<()> {
+    eventually(&format!("something listens on port {port}"), patience(), async || {
+        Ok(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop))
+    })
+    .await
+}

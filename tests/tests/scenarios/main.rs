@@ -1,0 +1,31 @@
+//! End-to-end scenarios on real PostgreSQL servers, one idea a file.
+//!
+//! They are one program, so that they share a pair of servers and run side by side; each works in databases of its own.
+//! `cargo test -p strait-tests --test scenarios NAME` runs those whose path holds NAME. The `peer_…` files follow the
+//! scenarios that PostgreSQL tests its own logical replication for (src/test/subscription/t), in the same numbering.
+
+mod exactly_once;
+mod faults;
+mod fencing;
+mod harness;
+mod idle;
+mod large_transaction;
+mod peer_001_rep_changes;
+mod peer_002_types;
+mod peer_003_constraints;
+mod peer_005_encoding;
+mod peer_006_ddl;
+mod peer_010_truncate;
+mod peer_011_generated;
+mod peer_012_collation;
+mod peer_013_partition;
+mod peer_015_transactions;
+mod peer_020_messages;
+mod peer_021_prepared;
+mod peer_100_bugs;
+mod precheck;
+mod schema;
+mod sequences;
+mod spine;
+mod sync_command;
+mod versions;

@@ -1,0 +1,101 @@
+//! The schema arrives as `pg_dump` sees it, whatever its author thought of.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use strait_proto::v1::{ObjectOutcome, TaskState};
+use strait_tests::scenario::Scenario;
+use strait_tests::schema_dump::SchemaDump;
+
+/// Known not to be carried alike, each for its reason.
+const EXCEPTIONS: [(&str, &str); 4] = [
+    ("INDEX parts.half_unique", "invalid: not every partition has it"),
+    (
+        "FK CONSTRAINT keys.to_a_leaf ",
+        "refers to a partition, which is no table of its own at the destination",
+    ),
+    ("TABLE extremes.typed", "becomes an ordinary table with the type's columns"),
+    ("SCHEMA -.left_behind", "compared object by object below"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nasty_schema_arrives_as_pg_dump_sees_it() -> Result<()> {
+    let mut scenario = Scenario::new("nasty").await?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/nasty_schema.sql");
+    scenario.source.run_script(&script).await?;
+    // Strait does not carry extensions; the precheck asks for them.
+    scenario.destination.run("CREATE EXTENSION btree_gist").await?;
+    let wanted = dump(&scenario, true).await?;
+    let spec = scenario.spec();
+    scenario.create_in_process(spec).await?;
+    scenario.run_until(TaskState::Incremental).await?;
+    scenario.settle().await?;
+    everything_of_the_source_is_told_of(&scenario).await?;
+
+    ensure!(wanted.len() > 100, "only {} objects in the dump", wanted.len());
+    let waited = strait_tests::wait::eventually(
+        "the schemas are the same",
+        strait_tests::wait::patience(),
+        async || Ok(wanted.assert_same(&dump(&scenario, false).await?).is_ok().then_some(())),
+    )
+    .await;
+    if waited.is_err() {
+        wanted.assert_same(&dump(&scenario, false).await?)?;
+    }
+    scenario.finish().await
+}
+
+/// What is not carried is skipped, what needs it has failed, and both say why.
+async fn everything_of_the_source_is_told_of(scenario: &Scenario) -> Result<()> {
+    let task = scenario.task().await?;
+    for (name, outcome) in [
+        ("a_view", ObjectOutcome::Skipped),
+        ("a_materialized_view", ObjectOutcome::Skipped),
+        ("unlogged", ObjectOutcome::Skipped),
+        ("plain", ObjectOutcome::Created),
+        ("needs_a_function", ObjectOutcome::Created),
+        ("needs_a_function.without", ObjectOutcome::Created),
+        ("needs_a_function.by_function", ObjectOutcome::Failed),
+    ] {
+        let mut objects = task.objects.iter().filter(|o| o.schema == "left_behind" && o.name == name);
+        let object = objects.next().with_context(|| format!("nothing is said of {name}"))?;
+        ensure!(object.outcome() == outcome, "{object:?} instead of {outcome:?}");
+        ensure!(outcome == ObjectOutcome::Created || !object.detail.is_empty(), "{object:?}");
+    }
+    let unexpected: Vec<_> = task
+        .objects
+        .iter()
+        .filter(|object| object.outcome() == ObjectOutcome::Failed && object.schema != "left_behind")
+        .collect();
+    ensure!(unexpected.is_empty(), "{unexpected:#?}");
+    let silent: Vec<_> = task
+        .objects
+        .iter()
+        .filter(|object| object.outcome() == ObjectOutcome::Skipped && object.detail.is_empty())
+        .collect();
+    ensure!(silent.is_empty(), "skipped without a reason: {silent:#?}");
+    Ok(())
+}
+
+async fn dump(scenario: &Scenario, of_source: bool) -> Result<SchemaDump> {
+    let database = if of_source { &scenario.source } else { &scenario.destination };
+    // Partitions and their indexes, as the names in the dump's headers have them.
+    let leaves: HashSet<String> = scenario
+        .source
+        .rows("SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relispartition")
+        .await?
+        .into_iter()
+        .collect();
+    let dump = SchemaDump::of(database, &["strait", "left_behind"]).await?;
+    Ok(dump.filter(|object| {
+        let excepted = EXCEPTIONS.iter().any(|(exception, _)| object.starts_with(exception));
+        let of_leaf = leaves.iter().any(|leaf| {
+            // `TABLE parts.leaf`, `INDEX parts.leaf_idx`, `CONSTRAINT parts.leaf its_name`
+            let Some(place) = object.find(leaf.as_str()) else { return false };
+            let after = &object[place + leaf.len()..];
+            object[..place].ends_with(' ') && (after.is_empty() || after.starts_with(' '))
+        });
+        !excepted && !of_leaf
+    }))
+}

@@ -1,0 +1,47 @@
+//! Pairs of different versions, the oldest with the newest in both directions.
+
+use anyhow::Result;
+use strait_tests::pair::Pair;
+use strait_tests::scenario::Scenario;
+use strait_tests::version::PgVersion::{self, V14, V18};
+use strait_tests::wait::{eventually, patience};
+use strait_tests::workload::Workload;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_goes_to_the_newest() -> Result<()> {
+    synchronise(V14, V18).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_goes_to_the_oldest() -> Result<()> {
+    synchronise(V18, V14).await
+}
+
+/// The pairs of the soak run.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make soak` runs it"]
+async fn every_version_goes_to_every_version() -> Result<()> {
+    for source in PgVersion::ALL {
+        for destination in PgVersion::ALL {
+            synchronise(source, destination).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn synchronise(source: PgVersion, destination: PgVersion) -> Result<()> {
+    let Some(pair) = Pair::of_versions(source, destination).await? else { return Ok(()) };
+    let mut scenario = Scenario::on(&pair, "versions").await?;
+    Workload::prepare(&scenario.source).await?;
+    let workload = Workload::start(&scenario.source, 3, 150);
+    scenario.start().await?;
+    let begun = workload.committed();
+    eventually("the load goes on", patience(), async || {
+        Ok((workload.committed() > begun + 300).then_some(()))
+    })
+    .await?;
+    workload.stop().await?;
+    scenario.assert_equal().await?;
+    scenario.foreign_keys_arrived().await?;
+    scenario.finish().await
+}
