@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 /// Name and value of each pinned setting. `synchronous_commit` is not among them: whoever writes decides.
 ///
 /// All of them exist from PostgreSQL 14 on; `idle_session_timeout` is the one that older servers refuse.
-pub const PINNED_SETTINGS: [(&str, &str); 15] = [
+pub const PINNED_SETTINGS: [(&str, &str); 17] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
@@ -25,6 +25,9 @@ pub const PINNED_SETTINGS: [(&str, &str); 15] = [
     ("lc_monetary", "C"),
     ("xmloption", "content"),
     ("standard_conforming_strings", "on"),
+    // Databases exist whose default is on, as a guard against accidents.
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_deferrable", "off"),
 ];
 
 /// The value of the startup parameter `options`: the user's own first, so that the pinned ones win.

@@ -1,12 +1,11 @@
 -- A schema that collects what breaks tools which copy schemas: names, types, keys, partitions and inheritance of every
 -- kind that PostgreSQL 14 knows, with a few rows where a defect needs them. It loads on PostgreSQL 14 to 18 as
--- superuser into an empty database, with the extension btree_gist available.
---
---     psql --set ON_ERROR_STOP=1 --file nasty_schema.sql
+-- superuser into an empty database, with the extension btree_gist available: statement by statement with psql, or as
+-- one batch from a program. Keep it free of psql's own commands.
 --
 -- Sections: names, types, columns, keys, indexes, partitions, inheritance, extremes, what is not carried.
 
-SET client_min_messages = warning;
+SET client_min_messages = error;
 
 CREATE EXTENSION btree_gist;
 
@@ -167,7 +166,8 @@ SELECT setval('columns.moved_but_not_called', 500, false);
 CREATE SEQUENCE columns.backwards INCREMENT -1;
 SELECT nextval('columns.backwards'), nextval('columns.backwards');
 CREATE SEQUENCE columns.shared;
-CREATE TABLE columns.shares_a_sequence (a bigint DEFAULT nextval('columns.shared'), b text DEFAULT 'x' || nextval('columns.shared'));
+CREATE TABLE columns.shares_a_sequence
+    (a bigint DEFAULT nextval('columns.shared'), b text DEFAULT 'x' || nextval('columns.shared'));
 CREATE TABLE columns.shares_it_too (a bigint PRIMARY KEY DEFAULT nextval('columns.shared'));
 -- Owned by one table, used by another.
 CREATE SEQUENCE columns.lent OWNED BY columns.shares_it_too.a;
@@ -223,6 +223,8 @@ CREATE TABLE keys.every_constraint
     CONSTRAINT late_exclusion EXCLUDE USING gist (e WITH &&) DEFERRABLE
 );
 INSERT INTO keys.every_constraint (a, b, c) VALUES (1, 1, 'a'), (2, 2, 'b');
+-- Only where the whole file is one transaction is there anything to settle; otherwise this warns.
+SET CONSTRAINTS ALL IMMEDIATE;
 ALTER TABLE keys.every_constraint ADD CONSTRAINT not_validated CHECK (a > 1) NOT VALID;
 
 CREATE TABLE keys.deferrable_key (id integer PRIMARY KEY DEFERRABLE INITIALLY IMMEDIATE, v text);
@@ -372,11 +374,15 @@ CREATE TABLE extremes.no_columns ();
 INSERT INTO extremes.no_columns SELECT FROM generate_series(1, 3);
 CREATE TABLE extremes.all_columns_dropped (a integer);
 ALTER TABLE extremes.all_columns_dropped DROP a;
-SELECT format('CREATE TABLE extremes.as_wide_as_possible (%s)', string_agg(format('c%s "char"', n), ', '))
-FROM generate_series(1, 1600) AS n \gexec
-SELECT format('CREATE TABLE extremes.widest_key (%s, PRIMARY KEY (%s))',
-              string_agg(format('c%s integer', n), ', '), string_agg(format('c%s', n), ', '))
-FROM generate_series(1, 32) AS n \gexec
+DO $$
+BEGIN
+    EXECUTE (SELECT format('CREATE TABLE extremes.as_wide_as_possible (%s)', string_agg(format('c%s "char"', n), ', '))
+             FROM generate_series(1, 1600) AS n);
+    EXECUTE (SELECT format('CREATE TABLE extremes.widest_key (%s, PRIMARY KEY (%s))',
+                           string_agg(format('c%s integer', n), ', '), string_agg(format('c%s', n), ', '))
+             FROM generate_series(1, 32) AS n);
+END
+$$;
 CREATE TABLE extremes.typed OF types.z_point (PRIMARY KEY (x));
 
 -- What is not carried: everything here has to be told apart, and told -----------------------------------------------------

@@ -8,9 +8,10 @@
 //!  everything else that the selection covers ────► skipped, each with its reason ──────────┘
 //! ```
 //!
-//! A fixed number of set-based queries, whatever the number of tables, in one read-only transaction. It takes no locks:
-//! the deparse functions see the catalogs as they are now while the queries see the transaction's snapshot, so DDL in
-//! the meantime can show in parts. Whoever needs certainty loads twice and compares with [`same_structure`].
+//! A fixed number of set-based queries, whatever the number of tables, in one read-only transaction. It takes
+//! no locks: the deparse functions see the catalogs as they are now while the queries see the transaction's
+//! snapshot, so DDL in the meantime can show in parts. Whoever needs certainty loads twice and compares with
+//! [`same_structure`].
 //!
 //! Nothing is dropped silently: what is left out stands in `skipped`.
 
@@ -44,8 +45,8 @@ use types::Types;
 
 /// Reads the selected part of the database that `client` is connected to, a PostgreSQL 14 to 18.
 ///
-/// Errors are those of the server or the connection; the transaction is over in any case. A table that is dropped in
-/// the meantime may be missing parts, see the module.
+/// Errors are those of the server or the connection; the transaction is over in any case. A table that is
+/// dropped in the meantime may be missing parts, see the module.
 pub async fn load(client: &Client, selection: &v1::ObjectSelection) -> Result<v1::SchemaModel, Error> {
     let snapshot = Snapshot::begin(client).await?;
     let model = read(&snapshot, &Selection::new(selection)).await;

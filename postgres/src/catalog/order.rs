@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Orders `nodes` so that each stands after all of `needs(node)` that are nodes too; among equals the given order
-/// stays. A cycle, which the catalogs do not offer in what is ordered here, is broken at its first node.
+/// Orders `nodes` so that each stands after all of `needs(node)` that are nodes too; among equals the given
+/// order stays. A cycle, which the catalogs do not offer in what is ordered here, is broken at its first
+/// node.
 pub(super) fn dependency_order(nodes: &[u32], needs: impl Fn(u32) -> Vec<u32>) -> Vec<u32> {
     let position: BTreeMap<u32, usize> = nodes.iter().enumerate().map(|(at, node)| (*node, at)).collect();
     let mut waits_for: Vec<usize> = vec![0; nodes.len()];

@@ -1,8 +1,8 @@
 //! Chooses the tables of a task. Pure: everything it needs is in the inventory.
 //!
-//! A partitioned table is flattened, so a partition is never a table of its own where a table above it was asked for.
-//! Where none was, the partition that was asked for is treated as what it is by itself: a plain table, or the root of
-//! its own tree. Excluding a partitioned table excludes its partitions.
+//! A partitioned table is flattened, so a partition is never a table of its own where a table above it was
+//! asked for. Where none was, the partition that was asked for is treated as what it is by itself: a plain
+//! table, or the root of its own tree. Excluding a partitioned table excludes its partitions.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
 //! Where sequences stand.
 //!
-//! `pg_sequences` hides the position of a sequence that was never called, although `setval` may have moved it; so each
-//! sequence's own row is read, many of them in one statement. Sequences are not transactional: what is read is the
-//! position of this moment, which a crash of the server may put up to 32 values ahead of what was handed out.
+//! `pg_sequences` hides the position of a sequence that was never called, although `setval` may have moved
+//! it; so each sequence's own row is read, many of them in one statement. Sequences are not transactional:
+//! what is read is the position of this moment, which a crash of the server may put up to 32 values ahead of
+//! what was handed out.
 
 use strait_proto::v1;
 
@@ -46,7 +47,8 @@ pub async fn sequence_values(
     read_sequences(client, &SequenceReference::all(model)).await
 }
 
-/// The positions of the named sequences, in their order. An error if one of them is not there or may not be read.
+/// The positions of the named sequences, in their order. An error if one of them is not there or may not be
+/// read.
 pub async fn read_sequences(
     client: &Client,
     sequences: &[SequenceReference],

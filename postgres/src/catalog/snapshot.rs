@@ -1,7 +1,7 @@
 //! The read-only transaction in which the catalogs are read.
 //!
-//! Whatever ends it early, an error or a caller that stops waiting, the connection leaves the transaction: otherwise
-//! its next user would read an old snapshot and hold back vacuum at the source.
+//! Whatever ends it early, an error or a caller that stops waiting, the connection leaves the transaction:
+//! otherwise its next user would read an old snapshot and hold back vacuum at the source.
 
 use futures_util::FutureExt;
 use tokio_postgres::Row;
@@ -9,8 +9,8 @@ use tokio_postgres::types::ToSql;
 
 use crate::{Client, Error};
 
-// The session is pinned already. The path is set again because every deparsed text depends on it. Compiling such wide
-// queries would take longer than running them.
+// The session is pinned already. The path is set again because every deparsed text depends on it. Compiling
+// such wide queries would take longer than running them.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                      SET LOCAL search_path = pg_catalog; \
                      SET LOCAL quote_all_identifiers = off; \

@@ -92,8 +92,8 @@ impl<'a> Leaves<'a> {
     }
 }
 
-/// The bounds as a condition that holds on another server too: the test for hash partitions names the parent by its
-/// oid. The only partition of a table, a default one, has no bounds: it takes every row.
+/// The bounds as a condition that holds on another server too: the test for hash partitions names the parent
+/// by its oid. The only partition of a table, a default one, has no bounds: it takes every row.
 fn portable_bounds(bounds: String) -> String {
     if bounds.is_empty() {
         "true".to_owned()

@@ -63,8 +63,8 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Runs several actions on one table as one statement, which reads the table once; if the server refuses that,
-    /// one by one, so that each gets its own result. Whether each one was carried out.
+    /// Runs several actions on one table as one statement, which reads the table once; if the server refuses
+    /// that, one by one, so that each gets its own result. Whether each one was carried out.
     pub(super) async fn attempt_together(
         &self,
         actions: &[Action],
@@ -113,7 +113,8 @@ impl Executor<'_> {
     }
 
     async fn report(&self, result: v1::ObjectResult) {
-        // A caller that hung up does not hear the results; the objects are wanted all the same, and calling again tells.
+        // A caller that hung up does not hear the results; the objects are wanted all the same, and calling
+        // again tells.
         let _heard = self.results.send(result).await;
     }
 }

@@ -53,8 +53,8 @@ FROM wanted AS n
      JOIN pg_attribute AS a
        ON a.attrelid = c.oid AND a.atthasdef AND NOT a.attisdropped";
 
-/// $1, $2: a table. The names of its constraints and indexes. A check constraint that it only inherits is not its own
-/// yet: adding it makes it so, without reading the table again.
+/// $1, $2: a table. The names of its constraints and indexes. A check constraint that it only inherits is not
+/// its own yet: adding it makes it so, without reading the table again.
 const OF_TABLE_SQL: &str = "
 WITH this AS (
      SELECT c.oid

@@ -12,8 +12,8 @@ use super::existing::OfTable;
 
 /// Adds the primary key, unique and exclusion constraints, then check constraints, then indexes.
 ///
-/// Keys come first because the changes that follow are applied by them. A constraint or an index that the server
-/// refuses is reported and the others are built: only what may pass is an error.
+/// Keys come first because the changes that follow are applied by them. A constraint or an index that the
+/// server refuses is reported and the others are built: only what may pass is an error.
 pub(crate) async fn finish_table(client: &Client, table: &v1::Table, results: &Results) -> Result<(), Error> {
     let executor = Executor { client, results };
     let existing = OfTable::read(client, &table.schema, &table.name).await?;

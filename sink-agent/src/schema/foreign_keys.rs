@@ -1,5 +1,5 @@
-//! Foreign keys, in two steps: added without a look at the rows, which takes a moment, and validated later, which
-//! lets reads and writes go on.
+//! Foreign keys, in two steps: added without a look at the rows, which takes a moment, and validated later,
+//! which lets reads and writes go on.
 
 use strait_postgres::{Client, Error, quote};
 use strait_proto::v1;

@@ -1,18 +1,18 @@
 //! Creates the objects of a schema model at the destination.
 //!
 //! ```text
-//!  create_objects   schemas → types → sequences → tables → defaults, owners of sequences     before the data
-//!  finish_table     keys, exclusion and check constraints, indexes                           after a table's data
-//!  foreign_keys     the statements only: who runs the changes knows when they may stand      after all data
-//!  set_sequences    never backwards                                                          whenever values come
+//!  create_objects  schemas → types → sequences → tables → defaults, owners of sequences  before the data
+//!  finish_table    keys, exclusion and check constraints, indexes                        after a table's data
+//!  foreign_keys    the statements: who runs the changes knows when they may stand        after all data
+//!  set_sequences   never backwards                                                       whenever values come
 //! ```
 //!
-//! Each statement runs by itself, so that one object that cannot be created takes no other with it, and each object's
-//! result is reported as it is known. Calling again after a crash continues: what stands already is left as it is.
-//! The precheck has made sure that what has the same name is this task's own.
+//! Each statement runs by itself, so that one object that cannot be created takes no other with it, and each
+//! object's result is reported as it is known. Calling again after a crash continues: what stands already is
+//! left as it is. The precheck has made sure that what has the same name is this task's own.
 //!
-//! An error is returned only where trying again may help, a lost connection or a deadlock; what the server refuses for
-//! good is a failed object, with the server's words and the statement.
+//! An error is returned only where trying again may help, a lost connection or a deadlock; what the server
+//! refuses for good is a failed object, with the server's words and the statement.
 
 mod create;
 mod ddl;

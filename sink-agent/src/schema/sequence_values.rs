@@ -1,4 +1,5 @@
-//! Sets sequences to where they stand at the source, never backwards: what the destination handed out stays handed out.
+//! Sets sequences to where they stand at the source, never backwards: what the destination handed out stays
+//! handed out.
 
 use std::collections::HashMap;
 
@@ -20,10 +21,11 @@ const SET_SQL: &str = "
 SELECT setval(format('%I.%I', s.schema, s.name)::regclass, s.last_value, s.is_called)
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[]) AS s (schema, name, last_value, is_called)";
 
-/// Moves each sequence to the given position unless it stands there or further on already, in its own direction.
+/// Moves each sequence to the given position unless it stands there or further on already, in its own
+/// direction.
 ///
-/// A sequence that is not there could not be created, which its result said; it is logged and passed over. A sequence
-/// that began again from its other end (CYCLE) counts as behind and is left alone.
+/// A sequence that is not there could not be created, which its result said; it is logged and passed over. A
+/// sequence that began again from its other end (CYCLE) counts as behind and is left alone.
 pub(crate) async fn set_sequences(client: &Client, values: &[v1::SequenceValue]) -> Result<(), Error> {
     let wanted: Vec<Wanted<'_>> = values
         .iter()

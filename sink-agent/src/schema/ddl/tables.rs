@@ -1,15 +1,16 @@
 //! Tables, their constraints and their indexes.
 //!
-//! A child of plain inheritance lists only the columns that its parents do not give it, so that they stay inherited;
-//! where it differs from them in NOT NULL, that follows in the same batch and so in the same transaction.
+//! A child of plain inheritance lists only the columns that its parents do not give it, so that they stay
+//! inherited; where it differs from them in NOT NULL, that follows in the same batch and so in the same
+//! transaction.
 
 use strait_postgres::quote;
 use strait_proto::v1;
 
 use super::{collate, sequences};
 
-/// The statements that create the table, to be run as one batch. Without defaults, keys, constraints and indexes.
-/// `parents` are the tables that it inherits from.
+/// The statements that create the table, to be run as one batch. Without defaults, keys, constraints and
+/// indexes. `parents` are the tables that it inherits from.
 pub(in super::super) fn create(table: &v1::Table, parents: &[&v1::Table]) -> String {
     let name = name(table);
     let inherited = Inherited { parents };
@@ -85,8 +86,8 @@ struct Inherited<'a> {
 }
 
 impl Inherited<'_> {
-    /// Whether the child's own definition has to name the column: it is its own, or differs in a way that can only be
-    /// said there.
+    /// Whether the child's own definition has to name the column: it is its own, or differs in a way that can
+    /// only be said there.
     fn is_listed(&self, column: &v1::Column) -> bool {
         let mut inherited = self.columns(&column.name).peekable();
         inherited.peek().is_none()

@@ -6,8 +6,8 @@ use strait_proto::v1::user_type::Definition;
 
 use super::collate;
 
-/// The statement that creates the type. A domain comes without its default and its constraints, which may need what
-/// does not exist yet.
+/// The statement that creates the type. A domain comes without its default and its constraints, which may
+/// need what does not exist yet.
 pub(in super::super) fn create(user_type: &v1::UserType) -> String {
     let name = quote::qualified(&user_type.schema, &user_type.name);
     match &user_type.definition {
