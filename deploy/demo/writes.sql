@@ -16,7 +16,7 @@ COMMIT;
 \if :choice <= 20
 DELETE FROM sales.orders WHERE order_id = :order;
 UPDATE catalog.products SET price = price + 0.01 WHERE sku = 'SKU-' || :product AND price < 99999;
-UPDATE crm.customers SET tags = tags || 'moved', address.city = 'City ' || :user WHERE customer_id = :customer;
+UPDATE crm.customers SET tags = tags || 'moved'::text, address.city = 'City ' || :user WHERE customer_id = :customer;
 \endif
 \if :choice <= 5
 -- One of several equal rows.

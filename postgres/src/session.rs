@@ -65,7 +65,7 @@ mod tests {
     fn the_pinned_settings_come_after_the_users_own() {
         let options = startup_options(Some(r"-c work_mem=64MB -c statement_timeout=5s"));
         assert!(options.starts_with("-c work_mem=64MB -c statement_timeout=5s -c client_encoding=UTF8 -c "));
-        assert!(options.ends_with("-c standard_conforming_strings=on"));
+        assert!(options.ends_with("-c default_transaction_deferrable=off"));
         assert!(startup_options(None).starts_with("-c client_encoding=UTF8"));
     }
 

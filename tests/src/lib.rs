@@ -7,6 +7,7 @@
 pub mod compare;
 pub mod database;
 pub mod footprint;
+pub mod gnumed;
 pub mod in_process;
 pub mod layout;
 pub mod packages;

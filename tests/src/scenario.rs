@@ -241,7 +241,8 @@ impl Drop for Scenario {
         if let Strait::Processes(processes) = &self.strait {
             eprintln!("{}", processes.log_tails(40));
         }
-        eprintln!("{}", self.source.server().log_tail(15));
-        eprintln!("{}", self.destination.server().log_tail(15));
+        for database in [&self.source, &self.destination] {
+            eprintln!("{}", database.server().log_tail_of(database.name(), 15));
+        }
     }
 }

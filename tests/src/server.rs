@@ -205,16 +205,26 @@ impl Server {
 
     /// The end of the server's log.
     pub fn log_tail(&self, lines: usize) -> String {
-        let log = fs::read(self.directory.join("log")).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let all: Vec<&str> = log.lines().collect();
-        let tail = &all[all.len().saturating_sub(lines)..];
-        format!("--- log of PostgreSQL {} on port {} ---\n{}", self.version(), self.port, tail.join("\n"))
+        self.log_tail_where(lines, |_| true)
     }
 
-    /// Whether a line of the log holds `text`.
-    pub fn log_contains(&self, text: &str) -> bool {
-        String::from_utf8_lossy(&fs::read(self.directory.join("log")).unwrap_or_default()).contains(text)
+    /// The end of what the log says of one database.
+    pub fn log_tail_of(&self, database: &str, lines: usize) -> String {
+        // As `log_line_prefix` puts it; a message may go on over lines that begin with a tab.
+        let prefix = format!(" {database} ");
+        let mut counts = false;
+        self.log_tail_where(lines, |line| {
+            counts = if line.starts_with('\t') { counts } else { line.contains(&prefix) };
+            counts
+        })
+    }
+
+    fn log_tail_where(&self, lines: usize, wanted: impl FnMut(&&str) -> bool) -> String {
+        let log = fs::read(self.directory.join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let all: Vec<&str> = log.lines().filter(wanted).collect();
+        let tail = &all[all.len().saturating_sub(lines)..];
+        format!("--- log of PostgreSQL {} on port {} ---\n{}", self.version(), self.port, tail.join("\n"))
     }
 
     fn initialise(options: ServerOptions, programs: PathBuf) -> Result<Self> {

@@ -100,9 +100,9 @@ impl Contact {
         self.holds
     }
 
-    /// When the agent has been away for too long; None while it is there.
+    /// When the agent will have been away for too long; None while it has a session, even one that is ending.
     pub(super) fn overdue_at(&self) -> Option<Instant> {
-        (!self.is_connected()).then(|| self.absent_since + self.grace)
+        self.session.is_none().then(|| self.absent_since + self.grace)
     }
 
     pub(super) fn assign(&mut self, epoch: Epoch, message: Message) {

@@ -289,8 +289,11 @@ impl Supervisor {
         if let Some(handle) = live {
             return Ok(Some(Found::Live(handle)));
         }
-        let stored = self.store.find_task(task_id).await?;
-        Ok(stored.map(|stored| Found::Released(Box::new(stored))))
+        match self.store.find_task(task_id).await? {
+            // Its actor has ended, because the coordinator does.
+            Some(stored) if stored.record.state != State::Released => Err(RequestError::ShuttingDown),
+            stored => Ok(stored.map(|stored| Found::Released(Box::new(stored)))),
+        }
     }
 }
 

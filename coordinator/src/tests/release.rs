@@ -64,10 +64,13 @@ async fn a_release_waits_for_an_agent_that_is_away_and_survives_restarts() {
         task.failure.as_ref().is_some_and(|failure| failure.cause == "sink-agent us-1 is not connected")
     };
     coordinator.until(&task_id, waits).await;
-    while !coordinator.events(&task_id).await.contains(&"released at the source: slot dts_sync_x".to_owned())
-    {
-        tokio::task::yield_now().await;
-    }
+    let source_is_done = async {
+        let line = "released at the source: slot dts_sync_x".to_owned();
+        while !coordinator.events(&task_id).await.contains(&line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(source_is_done).await;
 
     let coordinator = coordinator.crash().await;
     drop(source);

@@ -7,6 +7,7 @@
 mod exactly_once;
 mod faults;
 mod fencing;
+mod foreign_database;
 mod harness;
 mod idle;
 mod large_transaction;

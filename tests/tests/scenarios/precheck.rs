@@ -95,7 +95,7 @@ async fn a_changed_identity_is_announced() -> Result<()> {
     scenario.create_in_process(spec).await?;
     let task = scenario.tasks.precheck(scenario.task_id()).await?;
     let announced = task.precheck.iter().any(|item| {
-        item.outcome() == PrecheckOutcome::Warning && format!("{item:?}").contains("REPLICA IDENTITY FULL")
+        item.outcome() == PrecheckOutcome::Warning && item.detail.contains("FULL on: public.keyless")
     });
     ensure!(announced, "{:#?}", task.precheck);
     ensure!(task.state() == TaskState::Ready, "{}", task.state());

@@ -138,7 +138,7 @@ async fn a_task_file_selects_and_a_changed_one_is_refused() -> Result<()> {
 
     let second = fixture.task_file("second.yaml", "objects:\n  include: [{schema: public}]\n")?;
     let outcome = fixture.command().with("--task").with(&second).run(patience()).await?;
-    refused(&outcome, &["objects", "task update"])?;
+    refused(&outcome, &["objects", "public.t"])?;
     fixture.release(fixture.command().with("--task").with(&first)).await
 }
 

@@ -131,13 +131,11 @@ impl Actor {
         (actor, seen)
     }
 
-    /// Works until the task is released or the coordinator ends.
-    /// The agents are left running: whoever starts next picks the task up from the store.
+    /// Works until the task is released or the coordinator ends. The agents are left running: whoever starts next picks the task up from the store.
     pub(super) async fn run(mut self) {
         let stop = self.supervisor.stop.clone();
         self.apply_surely(Event::Restored.into()).await;
-        while self.record.state != State::Released {
-            self.reconcile().await;
+        while self.record.state != State::Released && self.reconcile().await {
             let wake = self.next_wake();
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -189,29 +187,36 @@ impl Actor {
         Ok(())
     }
 
-    /// For what happened whether it can be stored or not: tries until it is stored.
-    async fn apply_surely(&mut self, change: Change) {
+    /// For what happened whether it can be stored or not: tries until it is stored. False when the coordinator
+    /// ends before that; the agents will say it again to whoever starts next.
+    async fn apply_surely(&mut self, change: Change) -> bool {
         let mut backoff = Backoff::default();
         while let Err(error) = self.apply(&change).await {
             match &error {
-                RequestError::Store(StoreError::Closed) => return,
+                RequestError::Store(StoreError::Closed) => return false,
                 RequestError::Store(_) => {}
-                // Only operators are refused.
-                _ => return tracing::error!(task = %self.record.task_id, %error, "an event was refused"),
+                _ => {
+                    // Only operators are refused: a defect, and nothing to try again.
+                    tracing::error!(task = %self.record.task_id, %error, "an event was refused");
+                    return false;
+                }
             }
             let error = chain(&error);
             tracing::error!(task = %self.record.task_id, error, "could not store an event; trying again");
             tokio::select! {
                 () = sleep(backoff.next()) => {}
-                // The agents say it again to whoever starts next.
-                () = self.supervisor.stop.cancelled() => return,
+                () = self.supervisor.stop.cancelled() => return false,
             }
         }
+        true
     }
 
     async fn save(&mut self, mut next: TaskRecord, news: Vec<String>) -> Result<(), StoreError> {
         next.progress = self.progress.as_deref().cloned();
-        self.last_event_id = self.supervisor.store.save_task(&next, news).await?;
+        self.last_event_id = self.supervisor.store.save_task(&next, news.clone()).await?;
+        for line in news {
+            tracing::info!(task = %next.task_id, name = next.spec.name, "{line}");
+        }
         self.record = Arc::new(next);
         self.progress_due = None;
         self.revision += 1;

@@ -9,12 +9,14 @@ use crate::task::failure::{absent, came_back_idle};
 use crate::task::{Absence, Context, Event, RetryReason, State};
 
 impl Actor {
-    /// Brings what the agents do and what the state wants together.
-    pub(super) async fn reconcile(&mut self) {
+    /// Brings what the agents do and what the state wants together. False when the coordinator ends.
+    pub(super) async fn reconcile(&mut self) -> bool {
         self.source.refresh();
         self.sink.refresh();
         while let Some(event) = self.due() {
-            self.apply_surely(event.into()).await;
+            if !self.apply_surely(event.into()).await {
+                return false;
+            }
         }
         if self.progress_due.is_some_and(|due| due <= Instant::now()) {
             self.save_progress().await;
@@ -24,6 +26,7 @@ impl Actor {
         if is_idle && !self.record.state.wants_agents() {
             self.revoke();
         }
+        true
     }
 
     /// What follows from who is there and what time it is.
