@@ -181,7 +181,7 @@ async fn every_break_is_survived_under_writes() {
     let server = Server::start();
     let client = server
         .database("breaks", "CREATE TABLE t (id int PRIMARY KEY, v int, pad text);
-            INSERT INTO t SELECT i, 0, repeat('y', 300) FROM generate_series(1, 400000) AS i; CREATE TABLE u (a int);")
+            INSERT INTO t SELECT i, 0, repeat('y', 1500) FROM generate_series(1, 60000) AS i; CREATE TABLE u (a int);")
         .await;
     let mut world = World::start(&server, "breaks").await;
     let writing = tokio::spawn({
@@ -257,22 +257,19 @@ async fn a_rewritten_table_and_a_lost_snapshot_begin_again() {
             "again",
             "CREATE TABLE big (id int PRIMARY KEY, pad text) WITH (autovacuum_enabled = off);
             CREATE TABLE small (id int PRIMARY KEY);
-            INSERT INTO big SELECT i, repeat('z', 500) FROM generate_series(1, 400000) AS i;
+            INSERT INTO big SELECT i, repeat('z', 1500) FROM generate_series(1, 60000) AS i;
             INSERT INTO small SELECT generate_series(1, 10);",
         )
         .await;
     let mut world = World::start(&server, "again").await;
     // The lock holds the first chunks up until the table is rewritten.
     let blocker = server.connect("again").await;
-    blocker
-        .batch_execute("SET search_path = public; BEGIN; ALTER TABLE big ADD COLUMN x int DEFAULT 1")
-        .await
-        .unwrap();
+    blocker.batch_execute("BEGIN; ALTER TABLE public.big ADD COLUMN x int DEFAULT 1").await.unwrap();
     blocker.batch_execute("ROLLBACK").await.unwrap();
     world.sink.fail_chunks.store(1000, Ordering::SeqCst);
     world.assign(1, false).await;
     world.reported("interrupted", |report| matches!(report, Report::Interrupted(_))).await;
-    blocker.batch_execute("VACUUM FULL big").await.unwrap();
+    blocker.batch_execute("VACUUM FULL public.big").await.unwrap();
     client
         .batch_execute("UPDATE big SET pad = 'u' WHERE id < 10; INSERT INTO small VALUES (11)")
         .await
@@ -350,7 +347,9 @@ async fn what_would_lose_rows_stops_the_task() {
             count(&client, "SELECT count(*) FROM pg_replication_slots WHERE active").await == 0
         })
         .await;
-        client.batch_execute(sql).await.unwrap();
+        for statement in sql.split(';') {
+            client.batch_execute(statement).await.unwrap();
+        }
         if name == "hash" {
             client.batch_execute("TRUNCATE h1").await.unwrap();
         }

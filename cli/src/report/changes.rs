@@ -34,6 +34,19 @@ pub(super) fn between(from: TaskState, to: TaskState) -> &'static [TaskState] {
     if to == TaskState::Releasing || end <= start { &[] } else { &WAY[start + 1..end] }
 }
 
+/// Whether an event says no more than what has lines of its own: that the state changed, or how a precheck ended. It goes by
+/// the coordinator's wording; if that changes, a person reads some lines twice.
+pub(super) fn is_told(event: &str) -> bool {
+    let is_state =
+        |text: &str| (1..).map_while(|number| TaskState::try_from(number).ok()).any(|s| s.name() == text);
+    if event.starts_with("precheck passed: ") || event.starts_with("precheck failed: ") {
+        return true;
+    }
+    let Some((from, rest)) = event.split_once(" → ") else { return false };
+    let to = rest.split([',', ':']).next().unwrap_or(rest);
+    is_state(from) && is_state(to)
+}
+
 fn place(state: TaskState) -> Option<usize> {
     WAY.iter().position(|&one| one == state)
 }
@@ -41,6 +54,22 @@ fn place(state: TaskState) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_that_repeat_what_has_a_line_of_its_own_are_told_apart() {
+        for event in [
+            "created → prechecking",
+            "ready → schema-sync, epoch 1",
+            "full-sync → retrying: it broke",
+            "precheck failed: x: y",
+        ] {
+            assert!(is_told(event), "{event}");
+        }
+        for event in ["pausing", "created as x", "a → b", "public.t: DEFAULT → FULL", "unspecified → ready"]
+        {
+            assert!(!is_told(event), "{event}");
+        }
+    }
 
     #[test]
     fn only_what_is_certain_is_filled_in() {

@@ -1,8 +1,9 @@
 //! Lines of text for people, at most 80 characters wide.
 
-use crate::output::{bytes, clean, count, cut, duration, indented, latency, percent};
+use crate::output::{WIDTH, bytes, clean, count, cut, duration, indented, latency, percent};
 use crate::view::{
-    CopyView, Line, ProgressLine, RateView, StateLine, StreamView, clock, now_us, seconds_until,
+    CopyView, Line, PrecheckItemView, ProgressLine, RateView, StateLine, StreamView, clock, now_us,
+    seconds_until,
 };
 
 /// Where the text begins: after the time and the kind of line.
@@ -13,14 +14,21 @@ pub(super) fn text(line: &Line) -> String {
     match line {
         Line::State(state) => state_text(state),
         Line::Progress(progress) => progress_text(progress),
-        Line::Precheck(item) => {
-            let detail = if item.detail.is_empty() { String::new() } else { format!(": {}", item.detail) };
-            labelled(now_us(), "precheck", &format!("{} {}{detail}", item.outcome, item.name))
-                + &continued("why: ", &item.cause)
-                + &continued("do:  ", &item.remedy)
-        }
+        Line::Precheck(item) => precheck_text(item),
         Line::Event(event) => labelled(event.at_us, "event", &event.text),
     }
+}
+
+/// What passed takes one line; the whole of it is in `strait task show --output json`.
+fn precheck_text(item: &PrecheckItemView) -> String {
+    let detail = if item.detail.is_empty() { String::new() } else { format!(": {}", item.detail) };
+    let mut text = format!("{} {}{detail}", item.outcome, item.name);
+    if item.outcome == "passed" {
+        text = one_line(&text, WIDTH - INDENT);
+    }
+    labelled(now_us(), "precheck", &text)
+        + &continued("why: ", &item.cause)
+        + &continued("do:  ", &item.remedy)
 }
 
 fn state_text(line: &StateLine) -> String {
@@ -29,7 +37,9 @@ fn state_text(line: &StateLine) -> String {
         state.push_str(&format!(", returns to {phase}"));
     }
     if let Some(retry) = &line.retry {
-        state.push_str(&format!(", attempt {}", retry.attempt));
+        if retry.attempt > 0 {
+            state.push_str(&format!(", attempt {}", retry.attempt));
+        }
         if retry.until_us != 0 {
             let left = seconds_until(retry.until_us, line.at_us);
             state.push_str(&format!(", fails in {}", duration(left)));
@@ -54,11 +64,15 @@ fn progress_text(line: &ProgressLine) -> String {
 
 /// `42 %, 1,200 of 3,000 rows, 12 MiB, 3 of 7 tables, 5.0 MiB/s, 2 min 05 s left`
 pub(super) fn copy_text(copy: &CopyView, rate: Option<&RateView>) -> String {
+    // The source has an estimate of the rows only where the table was analysed.
+    let rows = if copy.rows_total == 0 {
+        count(copy.rows)
+    } else {
+        format!("{} of {}", count(copy.rows), count(copy.rows_total.max(copy.rows)))
+    };
     let mut text = format!(
-        "{}, {} of {} rows, {}, {} of {} tables",
+        "{}, {rows} rows, {}, {} of {} tables",
         percent(copy.fraction()),
-        count(copy.rows),
-        count(copy.rows_total.max(copy.rows)),
         bytes(copy.bytes),
         copy.tables_ready,
         copy.tables_total

@@ -61,10 +61,13 @@ impl Reporter {
 
     /// Says what is new: changes of state with those that fell between two answers, events, the precheck, progress.
     pub(crate) fn observe(&mut self, task: &v1::Task, events: &[v1::TaskEvent]) -> Result<(), Error> {
-        self.events(events)?;
         let now = Seen { state: task.state(), changed_at_us: task.state_changed_at_us };
-        if self.seen != Some(now) {
+        let has_changed = self.seen != Some(now);
+        if has_changed {
             self.flush_progress()?;
+        }
+        self.events(events)?;
+        if has_changed {
             self.states(task, now)?;
         }
         self.progress(task)
@@ -80,6 +83,9 @@ impl Reporter {
         for event in events {
             if event.event_id > self.last_event_id {
                 self.last_event_id = event.event_id;
+                if self.printer.is_for_people() && changes::is_told(&event.text) {
+                    continue;
+                }
                 self.printer.print(&Line::Event(EventView::from(event)))?;
             }
         }

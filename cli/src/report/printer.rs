@@ -60,6 +60,11 @@ impl Printer {
         (Self::Test(lines.clone()), lines)
     }
 
+    /// Whether a person reads along, who is told nothing twice.
+    pub(crate) fn is_for_people(&self) -> bool {
+        matches!(self, Self::Lines | Self::Bars(_))
+    }
+
     /// How often progress is worth a line.
     pub(crate) fn progress_interval(&self) -> Duration {
         match self {

@@ -18,8 +18,9 @@ use crate::report::Reporter;
 /// How long the agents of this very process may take to reach its coordinator.
 const AGENTS_DEADLINE: Duration = Duration::from_secs(15);
 const AGENTS_POLL: Duration = Duration::from_millis(20);
-/// How old a release's obstacle must be known before it counts, where an earlier run met it: it may be mended by now.
-const RELEASE_GRACE: Duration = Duration::from_secs(15);
+/// How long a release may go on before an obstacle ends the wait for it: the other side finishes meanwhile, and what an
+/// earlier run met may be mended by now.
+const RELEASE_GRACE: Duration = Duration::from_secs(10);
 /// How often the situation is looked at where nothing is heard.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -48,8 +49,7 @@ pub(super) struct Session<'a> {
     call: Option<CallInFlight>,
     asked: Option<Asked>,
     worked: bool,
-    opened: Instant,
-    met_releasing: bool,
+    releasing_since: Option<Instant>,
 }
 
 type CallInFlight = Pin<Box<dyn Future<Output = Result<v1::Task, Error>> + Send>>;
@@ -95,12 +95,11 @@ impl<'a> Session<'a> {
             reporter,
             coordinator,
             watch,
-            met_releasing: task.state() == TaskState::Releasing,
+            releasing_since: (task.state() == TaskState::Releasing).then(Instant::now),
             worked: at_work(task.state()),
             task,
             call: None,
             asked: None,
-            opened: Instant::now(),
         })
     }
 
@@ -141,7 +140,8 @@ impl<'a> Session<'a> {
             asked: self.asked.map(|asked| asked.call),
             awaiting,
             worked: self.worked,
-            release_blocked: definite && (!self.met_releasing || self.opened.elapsed() >= RELEASE_GRACE),
+            release_blocked: definite
+                && self.releasing_since.is_some_and(|since| since.elapsed() >= RELEASE_GRACE),
             finished: self.state.is_finished(),
         }
     }
@@ -172,6 +172,9 @@ impl<'a> Session<'a> {
         self.reporter.observe(&task, events)?;
         let took_effect =
             self.asked.is_some_and(|asked| asked.state_changed_at_us != task.state_changed_at_us);
+        if task.state() == TaskState::Releasing {
+            self.releasing_since.get_or_insert_with(Instant::now);
+        }
         self.worked |= took_effect || at_work(task.state());
         self.task = task;
         Ok(())

@@ -102,6 +102,9 @@ impl CopyView {
 
     /// Copied part of the whole, 0 to 1. Estimates may lie below what was found: never above 1.
     pub(crate) fn fraction(&self) -> f64 {
+        if self.tables_total > 0 && self.tables_ready == self.tables_total {
+            return 1.0;
+        }
         fraction(self.rows, self.rows_total, self.bytes, self.bytes_total)
     }
 }

@@ -45,6 +45,16 @@ pub(super) fn released(side: Side, actions: &[String]) -> Vec<String> {
     actions.iter().map(|action| format!("released at the {database}: {action}")).collect()
 }
 
+/// A line for each object that could not be made: the task goes on without it.
+pub(super) fn failed_objects(results: &[v1::ObjectResult]) -> Vec<String> {
+    let failed = results.iter().filter(|result| result.outcome() == v1::ObjectOutcome::Failed);
+    failed
+        .map(|v1::ObjectResult { object_kind, schema, name, detail, .. }| {
+            format!("{object_kind} {schema}.{name} could not be created: {detail}")
+        })
+        .collect()
+}
+
 fn changed(old: &TaskRecord, new: &TaskRecord) -> String {
     let mut line = format!("{} → {}", old.state.shown(), new.state.shown());
     if old.epoch != new.epoch {

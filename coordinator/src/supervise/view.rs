@@ -48,6 +48,15 @@ pub(crate) struct Objects {
 
 type ObjectKey = (String, String, String);
 
+/// What became of results that were taken in.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    /// Those that say something new.
+    pub(crate) news: Vec<ObjectResult>,
+    /// How many had no place.
+    pub(crate) left_out: usize,
+}
+
 impl Objects {
     pub(crate) fn new(results: Vec<ObjectResult>) -> Self {
         let objects = Self::default();
@@ -55,18 +64,19 @@ impl Objects {
         objects
     }
 
-    /// Takes results in and returns those that have a place; beyond the bound new objects have none.
-    pub(crate) fn merge(&self, results: Vec<ObjectResult>) -> Vec<ObjectResult> {
+    /// Takes results in; beyond the bound new objects have no place.
+    pub(crate) fn merge(&self, results: Vec<ObjectResult>) -> Merged {
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = Vec::with_capacity(results.len());
+        let mut merged = Merged::default();
         for result in results {
             let key = (result.object_kind.clone(), result.schema.clone(), result.name.clone());
-            if by_name.len() < OBJECTS_MAX || by_name.contains_key(&key) {
-                by_name.insert(key, result.clone());
-                taken.push(result);
+            if by_name.len() >= OBJECTS_MAX && !by_name.contains_key(&key) {
+                merged.left_out += 1;
+            } else if by_name.insert(key, result.clone()).as_ref() != Some(&result) {
+                merged.news.push(result);
             }
         }
-        taken
+        merged
     }
 
     /// By kind, schema and name.
@@ -89,7 +99,9 @@ mod tests {
             ..ObjectResult::default()
         };
         let objects = Objects::new(vec![result("table", "b", "1"), result("table", "a", "2")]);
-        objects.merge(vec![result("index", "b", "3"), result("table", "b", "4")]);
+        let again = vec![result("index", "b", "3"), result("table", "a", "2"), result("table", "b", "4")];
+        let news: Vec<_> = objects.merge(again).news.into_iter().map(|r| r.detail).collect();
+        assert_eq!(news, ["3", "4"]);
         let seen: Vec<_> = objects.list().into_iter().map(|r| (r.object_kind, r.name, r.detail)).collect();
         let expected = [("index", "b", "3"), ("table", "a", "2"), ("table", "b", "4")];
         assert_eq!(seen, expected.map(|(kind, name, detail)| (kind.into(), name.into(), detail.into())));

@@ -36,7 +36,6 @@ impl Attempt<'_> {
         }
         reporter.objects(model.skipped.clone()).await;
         self.sink.apply_schema(&model, reporter).await?;
-        reporter.moved().await;
 
         reporter.enter(TaskState::FullSync).await;
         let ddl = source.connect().await.during("connect to publish the tables")?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use strait_postgres::Client;
 use strait_proto::{Lsn, v1};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::heartbeat::Heartbeats;
 use super::positions::Positions;
@@ -36,19 +36,18 @@ pub(super) struct Supervision<'a> {
 }
 
 impl Supervision<'_> {
-    /// Looks again and again, for ever.
+    /// Looks again and again, for ever. The sequences come first: the full copy has just ended.
     pub(super) async fn run(mut self) -> Result<(), RunError> {
-        let mut ticks = interval(PARTITIONS_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut next_slow = Instant::now() + PUBLICATION_INTERVAL;
+        let mut often = ticks(PARTITIONS_INTERVAL);
+        let mut seldom = ticks(PUBLICATION_INTERVAL);
         loop {
-            ticks.tick().await;
-            self.partitions().await?;
-            if Instant::now() >= next_slow {
-                next_slow = Instant::now() + PUBLICATION_INTERVAL;
-                publication::verify(&self.catalog.client, self.source, self.tables).await?;
-                let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);
-                self.sequences.transfer(client, self.sink, reporter).await?;
+            tokio::select! {
+                _ = often.tick() => self.partitions().await?,
+                _ = seldom.tick() => {
+                    let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);
+                    self.sequences.transfer(client, self.sink, reporter).await?;
+                    publication::verify(client, self.source, self.tables).await?;
+                }
             }
         }
     }
@@ -70,6 +69,12 @@ impl Supervision<'_> {
     }
 }
 
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 /// Tells how far the stream is.
 pub(super) struct ProgressReport<'a> {
     pub(super) source: &'a Source,
@@ -83,8 +88,7 @@ pub(super) struct ProgressReport<'a> {
 impl ProgressReport<'_> {
     /// Tells once a second, for ever.
     pub(super) async fn run(&self) -> Result<(), RunError> {
-        let mut ticks = interval(PROGRESS_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticks(PROGRESS_INTERVAL);
         let copy = self.copied.snapshot(progress::TABLES_MAX);
         loop {
             ticks.tick().await;

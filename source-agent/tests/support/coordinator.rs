@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct World {
     pub sink: Arc<Sink>,
     pub reports: Arc<Mutex<Vec<Report>>>,
     results: Arc<Mutex<Vec<v1::CommandResult>>>,
+    hellos: Arc<AtomicUsize>,
     orders: broadcast::Sender<coordinator_message::Message>,
     address: String,
     shutdown: Shutdown,
@@ -40,6 +42,7 @@ struct Control {
     orders: broadcast::Sender<coordinator_message::Message>,
     reports: Arc<Mutex<Vec<Report>>>,
     results: Arc<Mutex<Vec<v1::CommandResult>>>,
+    hellos: Arc<AtomicUsize>,
 }
 
 #[tonic::async_trait]
@@ -80,7 +83,7 @@ impl Control {
                 self.reports.lock().unwrap().push(report.report.unwrap())
             }
             agent_message::Message::Result(result) => self.results.lock().unwrap().push(result),
-            agent_message::Message::Hello(_) => {}
+            agent_message::Message::Hello(_) => drop(self.hellos.fetch_add(1, Ordering::SeqCst)),
         }
     }
 }
@@ -90,8 +93,14 @@ impl World {
         let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (orders, _) = broadcast::channel(100);
-        let control = Control { orders: orders.clone(), reports: Arc::default(), results: Arc::default() };
+        let control = Control {
+            orders: orders.clone(),
+            reports: Arc::default(),
+            results: Arc::default(),
+            hellos: Arc::default(),
+        };
         let (reports, results) = (Arc::clone(&control.reports), Arc::clone(&control.results));
+        let hellos = Arc::clone(&control.hellos);
         let sink = Arc::new(Sink::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -113,14 +122,16 @@ impl World {
             v1::EndpointReference { agent: "a".into(), endpoint: "e".into(), database: String::new() };
         let spec = v1::TaskSpec { source: Some(source), ..Default::default() };
         let (agent, shutdown) = start_agent(&config);
-        Self { sink, reports, results, orders, address, shutdown, agent, spec, config }
+        Self { sink, reports, results, hellos, orders, address, shutdown, agent, spec, config }
     }
 
     /// Ends the agent as a crash would: nothing is said.
     pub async fn kill_agent(&mut self) {
         self.agent.abort();
         let _ = (&mut self.agent).await;
+        let hellos = self.hellos.load(Ordering::SeqCst);
         (self.agent, self.shutdown) = start_agent(&self.config);
+        eventually("a new session", async || self.hellos.load(Ordering::SeqCst) > hellos).await;
     }
 
     /// Connects to the source as another role from now on.
@@ -128,7 +139,6 @@ impl World {
         let endpoint = self.config.endpoints.get_mut("e").unwrap();
         endpoint.uri = endpoint.uri.replace("postgres@", &format!("{role}@"));
         self.kill_agent().await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 
     pub async fn assign(&self, epoch: u64, once: bool) {
@@ -175,7 +185,7 @@ impl World {
     }
 
     async fn order(&self, message: coordinator_message::Message) {
-        eventually("a session", async || self.orders.receiver_count() > 0).await;
+        eventually("a session", async || self.hellos.load(Ordering::SeqCst) > 0).await;
         self.orders.send(message).unwrap();
     }
 

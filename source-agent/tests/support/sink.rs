@@ -31,6 +31,8 @@ pub struct State {
     pub log: Vec<String>,
     pub commits: Vec<u64>,
     pub finished: HashSet<u32>,
+    /// Counts the streams; only the newest one writes.
+    pub session: u64,
 }
 
 #[derive(Default)]
@@ -163,7 +165,8 @@ impl DataService for SinkService {
         table.chunks_done.push(header.chunk);
         table.rows += end.rows;
         state.chunks.insert((header.table_id, header.chunk), rows.len());
-        state.tables.get_mut(&header.table_id).unwrap().rows.extend(rows);
+        let table = state.tables.get_mut(&header.table_id).unwrap();
+        rows.into_iter().for_each(|row| table.insert(row));
         Ok(Response::new(v1::CopyChunkResponse { rows: end.rows, existed: false }))
     }
 
@@ -220,13 +223,16 @@ async fn receive(
     let answer = |message| Ok(v1::StreamChangesResponse { message: Some(message) });
     let open = requests.message().await?.unwrap().message.unwrap();
     assert!(matches!(open, stream_changes_request::Message::Open(_)));
-    let ready = {
-        let state = sink.state.lock().unwrap();
-        v1::StreamReady {
+    let (ready, session) = {
+        let mut state = sink.state.lock().unwrap();
+        state.session += 1;
+        let session = state.session;
+        let ready = v1::StreamReady {
             resume_lsn: state.checkpoint.as_ref().unwrap().durable_lsn,
             credit_bytes: CREDIT,
             tables: state.states.values().cloned().collect(),
-        }
+        };
+        (ready, session)
     };
     let _ = answers.send(answer(stream_changes_response::Message::Ready(ready))).await;
     let (mut relations, mut pending, mut frames) = (HashMap::new(), Vec::new(), 0);
@@ -243,7 +249,9 @@ async fn receive(
         let bytes = frame.encoded_len() as u64;
         let mut acked = None;
         for change in frame.changes {
-            if let Some(position) = apply(sink, &mut relations, &mut pending, change.change.unwrap()) {
+            if let Some(position) =
+                apply(sink, session, &mut relations, &mut pending, change.change.unwrap())?
+            {
                 acked = Some(position);
             }
         }
@@ -265,7 +273,6 @@ async fn receive(
                 answers.send(answer(stream_changes_response::Message::Credit(v1::Credit { bytes }))).await;
         }
         if let Some(position) = acked {
-            sink.state.lock().unwrap().checkpoint.as_mut().unwrap().durable_lsn = position;
             let ack = v1::Ack {
                 applied_lsn: position,
                 durable_lsn: position,
@@ -281,12 +288,16 @@ async fn receive(
 /// Applies whole transactions; returns the position that is durable now.
 fn apply(
     sink: &Sink,
+    session: u64,
     relations: &mut HashMap<u32, v1::RelationDefinition>,
     pending: &mut Vec<Kind>,
     change: Kind,
-) -> Option<u64> {
+) -> Result<Option<u64>, Status> {
     let mut state = sink.state.lock().unwrap();
-    match change {
+    if state.session != session {
+        return Err(Status::aborted("a newer stream has replaced this one"));
+    }
+    let position = match change {
         Kind::Progress(progress) => {
             assert!(pending.is_empty(), "a position within a transaction");
             Some(progress.progress_lsn)
@@ -313,7 +324,7 @@ fn apply(
                             let line = format!("truncate [{}]", relation.condition);
                             state.log.push(line);
                             if relation.condition.is_empty() {
-                                state.tables.get_mut(&relation.table_id).unwrap().rows.clear();
+                                state.tables.get_mut(&relation.table_id).unwrap().clear();
                             }
                         }
                     }
@@ -326,5 +337,10 @@ fn apply(
             pending.push(other);
             None
         }
+    };
+    if let Some(position) = position {
+        // Rows and position move under one lock.
+        state.checkpoint.as_mut().unwrap().durable_lsn = position;
     }
+    Ok(position)
 }

@@ -12,6 +12,8 @@ pub type Row = BTreeMap<String, Option<String>>;
 pub struct Table {
     pub rows: Vec<Row>,
     pub conflicts: usize,
+    /// Positions by the column `id`, for tables that have it as their key.
+    by_id: HashMap<String, usize>,
 }
 
 impl Table {
@@ -19,25 +21,50 @@ impl Table {
         let old = (!change.old_tuple.is_empty()).then(|| values(relation, &change.old_tuple));
         let new = (!change.new_tuple.is_empty()).then(|| values(relation, &change.new_tuple));
         match change.operation() {
-            v1::RowOperation::Insert => self.rows.push(complete(new.unwrap())),
+            v1::RowOperation::Insert => self.insert(complete(new.unwrap())),
             v1::RowOperation::Delete => {
                 if let Some(at) = self.find(relation, &old.unwrap(), change.old_is_full) {
-                    self.rows.swap_remove(at);
+                    self.remove(at);
                 }
             }
             v1::RowOperation::Update => {
                 let new = new.unwrap();
                 let lookup = old.unwrap_or_else(|| new.clone());
                 if let Some(at) = self.find(relation, &lookup, change.old_is_full) {
+                    let mut row = self.remove(at);
                     for (name, value) in new {
                         if value != TupleValue::Unchanged {
-                            self.rows[at].insert(name, text(value));
+                            row.insert(name, text(value));
                         }
                     }
+                    self.insert(row);
                 }
             }
             v1::RowOperation::Unspecified => panic!("no operation"),
         }
+    }
+
+    pub fn insert(&mut self, row: Row) {
+        if let Some(Some(id)) = row.get("id") {
+            self.by_id.insert(id.clone(), self.rows.len());
+        }
+        self.rows.push(row);
+    }
+
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.by_id.clear();
+    }
+
+    fn remove(&mut self, at: usize) -> Row {
+        let row = self.rows.swap_remove(at);
+        if let Some(Some(id)) = row.get("id") {
+            self.by_id.remove(id);
+        }
+        if let Some(Some(id)) = self.rows.get(at).and_then(|moved| moved.get("id")) {
+            self.by_id.insert(id.clone(), at);
+        }
+        row
     }
 
     fn find(
@@ -48,16 +75,25 @@ impl Table {
     ) -> Option<usize> {
         let used: Vec<&v1::RelationColumn> =
             relation.columns.iter().filter(|column| full || column.key).collect();
-        let found = self.rows.iter().position(|row| {
-            used.iter().all(|column| match &lookup[&column.name] {
-                TupleValue::Unchanged => true,
-                value => row.get(&column.name).cloned().flatten() == text(value.clone()),
-            })
-        });
+        let found = match &used[..] {
+            [key] if key.name == "id" && !full => {
+                text(lookup["id"].clone()).and_then(|id| self.by_id.get(&id).copied())
+            }
+            _ => self.search(&used, lookup),
+        };
         if found.is_none() {
             self.conflicts += 1;
         }
         found
+    }
+
+    fn search(&self, used: &[&v1::RelationColumn], lookup: &HashMap<String, TupleValue>) -> Option<usize> {
+        self.rows.iter().position(|row| {
+            used.iter().all(|column| match &lookup[&column.name] {
+                TupleValue::Unchanged => true,
+                value => row.get(&column.name).cloned().flatten() == text(value.clone()),
+            })
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A process that was thought dead and is not: whatever it still does, it writes nothing.
 
 use anyhow::{Result, ensure};
-use strait_proto::v1::TaskState;
+use strait_proto::v1::{Task, TaskState};
 use strait_tests::processes::{Part, Signal};
 use strait_tests::scenario::Scenario;
 use strait_tests::server::free_port;
@@ -70,13 +70,11 @@ async fn the_checkpoint_row_carries_the_epoch_of_the_assignment() -> Result<()> 
     scenario.destination.run("UPDATE strait.checkpoint SET epoch = epoch + 1000").await?;
     scenario.source.run("INSERT INTO fence VALUES (-1)").await?;
     let arrived = "SELECT count(*) FROM fence WHERE id = -1";
-    let task = eventually("the refused epoch is told", patience(), async || {
-        let task = scenario.task().await?;
-        Ok(matches!(task.state(), TaskState::Failed | TaskState::Retrying).then_some(task))
-    })
-    .await?;
-    let cause = task.failure.map(|failure| failure.cause).unwrap_or_default();
-    ensure!(cause.contains("epoch") || cause.contains("newer session"), "{cause}");
+    let told = |task: &Task| {
+        let cause = task.failure.as_ref().map(|failure| failure.cause.as_str()).unwrap_or_default();
+        cause.contains("epoch") || cause.contains("newer session")
+    };
+    scenario.tasks.wait_until(scenario.task_id(), "the refused epoch is told", patience(), told).await?;
     ensure!(scenario.destination.number(arrived).await? == 0, "a superseded epoch has written");
     scenario.destination.run("UPDATE strait.checkpoint SET epoch = 0").await?;
     if scenario.task().await?.state() == TaskState::Failed {

@@ -7,17 +7,34 @@ use anyhow::{Context, Result, ensure};
 use strait_proto::v1::{ObjectOutcome, TaskState};
 use strait_tests::scenario::Scenario;
 use strait_tests::schema_dump::SchemaDump;
+use strait_tests::wait::{eventually, patience};
 
 /// Known not to be carried alike, each for its reason.
-const EXCEPTIONS: [(&str, &str); 4] = [
+const EXCEPTIONS: [(&str, &str); 9] = [
+    ("SCHEMA -.left_behind", "compared object by object below"),
     ("INDEX parts.half_unique", "invalid: not every partition has it"),
+    ("INDEX parts.only_this_leaf", "one partition alone has it"),
     (
         "FK CONSTRAINT keys.to_a_leaf ",
         "refers to a partition, which is no table of its own at the destination",
     ),
+    ("CHECK CONSTRAINT types.late not_yet", "not validated: copied values could violate it"),
     ("TABLE extremes.typed", "becomes an ordinary table with the type's columns"),
-    ("SCHEMA -.left_behind", "compared object by object below"),
+    ("TYPE types.time_range", "its difference function is not carried"),
+    // Inherited columns with a default of their own: pg_dump prints them as declared or as altered, to the same effect.
+    ("TABLE inherits.", "compared by its columns below"),
+    ("DEFAULT inherits.", "compared by its columns below"),
 ];
+
+/// Every column of the tables that inherit, with all that makes it behave.
+const INHERITED: &str = "
+    SELECT a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated,
+           pg_get_expr(d.adbin, d.adrelid), (SELECT array_agg(i.inhparent::regclass ORDER BY i.inhseqno)
+                                             FROM pg_inherits i WHERE i.inhrelid = a.attrelid)
+    FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid IN
+          (SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'inherits'::regnamespace)
+    ORDER BY a.attrelid::regclass::text, a.attname";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nasty_schema_arrives_as_pg_dump_sees_it() -> Result<()> {
@@ -34,15 +51,14 @@ async fn a_nasty_schema_arrives_as_pg_dump_sees_it() -> Result<()> {
     everything_of_the_source_is_told_of(&scenario).await?;
 
     ensure!(wanted.len() > 100, "only {} objects in the dump", wanted.len());
-    let waited = strait_tests::wait::eventually(
-        "the schemas are the same",
-        strait_tests::wait::patience(),
-        async || Ok(wanted.assert_same(&dump(&scenario, false).await?).is_ok().then_some(())),
-    )
+    let waited = eventually("the schemas are the same", patience(), async || {
+        Ok(wanted.assert_same(&dump(&scenario, false).await?).is_ok().then_some(()))
+    })
     .await;
     if waited.is_err() {
         wanted.assert_same(&dump(&scenario, false).await?)?;
     }
+    strait_tests::compare::assert_same_answer(&scenario.source, &scenario.destination, INHERITED).await?;
     scenario.finish().await
 }
 
@@ -67,7 +83,6 @@ async fn everything_of_the_source_is_told_of(scenario: &Scenario) -> Result<()> 
         ensure!(object.outcome() == outcome, "{object:?} instead of {outcome:?}");
         ensure!(outcome == ObjectOutcome::Created || !object.detail.is_empty(), "{object:?}");
     }
-    for o in task.objects.iter().filter(|o| !matches!(o.outcome(), ObjectOutcome::Created | ObjectOutcome::Existed)) { eprintln!("{} {}.{} {:?} {}", o.object_kind, o.schema, o.name, o.outcome(), o.detail); }
     let unexpected: Vec<_> = task
         .objects
         .iter()

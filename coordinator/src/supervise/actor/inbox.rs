@@ -133,13 +133,15 @@ impl Actor {
     }
 
     async fn remember_objects(&mut self, results: Vec<v1::ObjectResult>) {
-        let count = results.len();
-        let taken = self.objects.merge(results);
-        if taken.len() < count {
-            let left_out = count - taken.len();
-            self.note(vec![format!("{left_out} results are not kept: the task has too many objects")]).await;
+        let merged = self.objects.merge(results);
+        let mut news = lines::failed_objects(&merged.news);
+        if merged.left_out > 0 {
+            news.push(format!("{} results are not kept: the task has too many objects", merged.left_out));
         }
-        if let Err(error) = self.supervisor.store.save_objects(&self.record.task_id, taken).await {
+        if !news.is_empty() {
+            self.note(news).await;
+        }
+        if let Err(error) = self.supervisor.store.save_objects(&self.record.task_id, merged.news).await {
             let error = chain(&error);
             tracing::error!(task = %self.record.task_id, error, "could not store object results");
         }
