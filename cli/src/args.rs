@@ -7,7 +7,8 @@ use strait_runtime::telemetry::TelemetryOptions;
 
 use crate::output::OutputFormat;
 
-/// Live synchronisation of one PostgreSQL database into another: schema, all rows, then every change, exactly once.
+/// Live synchronisation of one PostgreSQL database into another: schema, all rows, then every change, exactly
+/// once.
 #[derive(Debug, Parser)]
 #[command(
     name = "strait",

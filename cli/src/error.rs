@@ -163,7 +163,8 @@ impl Error {
             Self::PrecheckFailed { .. } => "mend what failed and run the same command again",
             Self::TaskFailed(failure) | Self::ReleaseFailed(failure) => &failure.remedy,
             Self::Changed(_) => {
-                "restore the file, or remove the task with --release (the synchronised tables stay) and begin anew"
+                "restore the file, or remove the task with --release (the synchronised tables stay) and \
+                 begin anew"
             }
             Self::Mode { once: true } => {
                 "run it with --once to its end, or remove it with --release (the synchronised tables stay)"

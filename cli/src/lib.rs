@@ -1,8 +1,8 @@
 //! `strait`: the operator's command, and `strait sync`, which runs every part in one process.
 //!
-//! This crate turns YAML into the request that the coordinator takes, and what the coordinator says into tables, JSON
-//! and YAML. It decides nothing about replication: all of it is in the coordinator and the agents, which `strait sync`
-//! runs as the very same libraries.
+//! This crate turns YAML into the request that the coordinator takes, and what the coordinator says into
+//! tables, JSON and YAML. It decides nothing about replication: all of it is in the coordinator and the
+//! agents, which `strait sync` runs as the very same libraries.
 
 #![cfg_attr(
     test,

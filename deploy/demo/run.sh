@@ -207,7 +207,8 @@ strait task start shop-eu-to-us --wait >/dev/null
 say "Changes flow; $live_seconds more seconds of trade, with its latency"
 sleep "$live_seconds"
 kill -0 "$trade" 2>/dev/null || fail "the trade ended early: $(cat "$directory/pgbench.log")"
-kill -INT "$trade" 2>/dev/null || true
+# Not INT: a shell without job control starts what runs in the background with INT ignored.
+kill -TERM "$trade" 2>/dev/null || true
 wait "$trade" 2>/dev/null || true
 
 say "The trade rests: do both sides hold the same rows?"

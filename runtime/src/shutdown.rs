@@ -6,10 +6,13 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+
+/// Signals no further apart than this are one.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
 
 /// The wish that everything ends. Clones are the same wish.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +55,8 @@ impl Shutdown {
         Self::default()
     }
 
-    /// A shutdown that SIGINT and SIGTERM set off. A second signal ends the process at once, with 130 or 143.
+    /// A shutdown that SIGINT and SIGTERM set off. A second signal ends the process at once, with 130 or 143, unless it
+    /// follows so soon that it is the same one: some senders reach a process both by its id and by its group.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
@@ -65,12 +69,17 @@ impl Shutdown {
         let shutdown = Self::new();
         let signalled = shutdown.clone();
         tokio::spawn(async move {
+            let mut first_at: Option<Instant> = None;
             loop {
                 let signal = tokio::select! {
                     Some(()) = interrupt.recv() => Signal::Interrupt,
                     Some(()) = terminate.recv() => Signal::Terminate,
                     else => return,
                 };
+                if first_at.is_some_and(|at| at.elapsed() < SAME_SIGNAL) {
+                    continue;
+                }
+                first_at.get_or_insert_with(Instant::now);
                 signalled.signalled(signal);
             }
         });
@@ -190,6 +199,10 @@ mod tests {
             assert!(lines.any(|line| line == "ready"));
             assert!(kill(process.id()).success());
             assert!(lines.any(|line| line == format!("draining after Some({name})")));
+            // The same signal once more: sent to the process and to its group.
+            assert!(kill(process.id()).success());
+            std::thread::sleep(SAME_SIGNAL * 2);
+            assert_eq!(process.try_wait().unwrap(), None);
             assert!(kill(process.id()).success());
             assert_eq!(process.wait().unwrap().code(), Some(code));
         }

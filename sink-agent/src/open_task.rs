@@ -44,7 +44,7 @@ pub(crate) async fn open_task(
 
 async fn claim(assignment: &Assignment) -> Result<(Claim, Progress), Error> {
     let name = store::application_name(&assignment.task_id);
-    let client = connect(&assignment.uri, &name).await.context("connect to the destination")?;
+    let client = connect(&assignment.uri, &name).await.context("reach the destination")?;
     client.server().await.and_then(|server| server.require_supported()).context("look at the destination")?;
     refuse_recovery(&client).await?;
     let mut attempt = 1;

@@ -10,7 +10,7 @@ use crate::store;
 /// Connects and removes; idempotent. Returns what was done.
 pub(crate) async fn release(uri: &ConnectionUri, task_id: &TaskId) -> Result<Vec<String>, Error> {
     let name = store::application_name(task_id);
-    let client = connect(uri, &name).await.context("connect to the destination")?;
+    let client = connect(uri, &name).await.context("reach the destination")?;
     refuse_recovery(&client).await?;
     store::release(&client, task_id).await
 }

@@ -61,7 +61,8 @@ impl Service {
             let client = session.connect().await?;
             let claim = session.claim_again(&client, &assignment.name).await?;
             let progress = store::progress(&client, session.task_id()).await?;
-            if let Some(stands) = progress.checkpoint.as_ref().and_then(|checkpoint| checkpoint.source.as_ref())
+            if let Some(stands) =
+                progress.checkpoint.as_ref().and_then(|checkpoint| checkpoint.source.as_ref())
                 && *stands != source
             {
                 return Err(copy::other_cluster(stands, &source));

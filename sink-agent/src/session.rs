@@ -87,7 +87,7 @@ impl Session {
     /// A connection with the session's ordinary settings.
     pub(crate) async fn connect(&self) -> Result<Client, Error> {
         let name = store::application_name(&self.task_id);
-        connect(&self.uri, &name).await.context("connect to the destination")
+        connect(&self.uri, &name).await.context("reach the destination")
     }
 
     /// A connection that writes rows: one that waits, or a new one.

@@ -90,9 +90,10 @@ impl RunError {
         matches!(self, Self::Sink { source, .. } if source.code() == Code::FailedPrecondition)
     }
 
-    /// Whether the sink does not know the assignment, which it may not have received yet.
-    pub(crate) fn is_unauthenticated(&self) -> bool {
-        matches!(self, Self::Sink { source, .. } if source.code() == Code::Unauthenticated)
+    /// Whether the sink may not have received the assignment yet.
+    pub(crate) fn may_be_early(&self) -> bool {
+        let early = [Code::Unauthenticated, Code::Unavailable];
+        matches!(self, Self::Sink { source, .. } if early.contains(&source.code()))
     }
 }
 

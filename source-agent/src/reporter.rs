@@ -3,6 +3,7 @@
 //! After an interruption the phase is reported again only once something has moved: an attempt that reconnects and fails
 //! at the very same change must not look as if the task ran, or its retry window would never close.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +13,15 @@ use strait_runtime::agent::Reports;
 /// The most results in one report.
 pub(crate) const RESULTS_MAX: usize = 200;
 
+/// Lines that are remembered as told; a run does not have more to say of this kind.
+const TOLD_MAX: usize = 1000;
+
 /// Where a run says how it goes. Clones tell the same coordinator.
 #[derive(Clone)]
 pub(crate) struct Reporter {
     reports: Reports,
     phase: Arc<Mutex<Phase>>,
+    told: Arc<Mutex<HashSet<String>>>,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +45,7 @@ impl Phase {
 
 impl Reporter {
     pub(crate) fn new(reports: Reports) -> Self {
-        Self { reports, phase: Arc::default() }
+        Self { reports, phase: Arc::default(), told: Arc::default() }
     }
 
     /// The attempt works on this phase now.
@@ -84,6 +89,17 @@ impl Reporter {
         let text = text.into();
         tracing::info!(notice = text);
         self.reports.send(Report::Notice(v1::TaskNotice { text })).await;
+    }
+
+    /// A line that may come up at every attempt, told once a run.
+    pub(crate) async fn notice_once(&self, text: String) {
+        let is_new = {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.len() < TOLD_MAX && told.insert(text.clone())
+        };
+        if is_new {
+            self.notice(text).await;
+        }
     }
 
     /// What became of objects.

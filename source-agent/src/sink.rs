@@ -19,7 +19,7 @@ use crate::reporter::{RESULTS_MAX, Reporter};
 /// How long claiming the task may take: the sink may have to end what an older session left behind.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(120);
 /// The assignment reaches the sink on its own way; until then it does not know us.
-const ASSIGNMENT_RACE: Duration = Duration::from_secs(15);
+const ASSIGNMENT_RACE: Duration = Duration::from_secs(5);
 const ASSIGNMENT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The requests of a chunk or of a change stream on their way to the sink.
@@ -43,7 +43,7 @@ impl Sink {
         let deadline = Instant::now() + ASSIGNMENT_RACE;
         loop {
             match sink.claim().await {
-                Err(error) if error.is_unauthenticated() && Instant::now() < deadline => {
+                Err(error) if error.may_be_early() && Instant::now() < deadline => {
                     sleep(ASSIGNMENT_PAUSE).await;
                 }
                 result => return Ok((sink, result?)),

@@ -41,9 +41,10 @@ impl Footprint {
         Ok(Self(database.rows(SQL).await?.into_iter().collect()))
     }
 
-    /// Takes these lines for lines that were there from the beginning.
-    pub(crate) fn accept(&mut self, lines: &[&str]) {
-        self.0.extend(lines.iter().map(|&line| line.to_owned()));
+    /// Expects one line to have become another.
+    pub(crate) fn expect_changed(&mut self, was: &str, is: &str) {
+        self.0.remove(was);
+        self.0.insert(is.to_owned());
     }
 
     /// Fails with the lines that came or went since. Tables that the scenario itself has made or dropped do not count.

@@ -198,9 +198,9 @@ impl Scenario {
         Ok(crate::tasks::stream_of(&task)?.conflicts)
     }
 
-    /// Says that the scenario itself has since changed publications, slots, identities or comments at the source.
-    pub async fn accept_footprint(&mut self, lines: &[&str]) {
-        self.before.accept(lines);
+    /// Expects one line of the source's footprint to be another one in the end.
+    pub fn expect_footprint(&mut self, was: &str, is: &str) {
+        self.before.expect_changed(was, is);
     }
 
     /// Releases the task, sees that nothing is left on either side, and ends the parts. A scenario that does not get

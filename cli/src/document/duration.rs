@@ -5,7 +5,8 @@ const FORMAT: &str = "write a number and a unit (m, h, d), such as 720m, 12h or 
 /// The minutes that a text names.
 ///
 /// # Errors
-/// A sentence that says what is wrong. Seconds are refused: what is measured in minutes is not rounded silently.
+/// A sentence that says what is wrong. Seconds are refused: what is measured in minutes is not rounded
+/// silently.
 pub(super) fn minutes(text: &str) -> Result<u64, String> {
     let mut rest = text.trim();
     if rest.is_empty() {

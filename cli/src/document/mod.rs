@@ -1,8 +1,8 @@
 //! The task document: YAML as a person writes it, made into the request that the coordinator takes.
 //!
-//! Three rules hold here. Every field that the README describes is known to the parser. A field that this version does
-//! not carry out is refused, never ignored, unless it asks for what happens anyway. And every message says where in the
-//! file it applies.
+//! Three rules hold here. Every field that the README describes is known to the parser. A field that this
+//! version does not carry out is refused, never ignored, unless it asks for what happens anyway. And every
+//! message says where in the file it applies.
 
 mod duration;
 mod fields;
@@ -32,8 +32,8 @@ pub enum Form {
 /// Reads a document.
 ///
 /// # Errors
-/// Everything that is wrong with it, each with its line and column; a document that is not well-formed YAML, or has an
-/// unknown field, ends at the first such problem.
+/// Everything that is wrong with it, each with its line and column; a document that is not well-formed YAML,
+/// or has an unknown field, ends at the first such problem.
 pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
     let options = serde_saphyr::options! { with_snippet: false };
     // An empty file, or one with comments alone, is a document in which every field has its default.

@@ -1,7 +1,7 @@
 //! Names of schemas and tables in a document.
 //!
-//! A name is exact: what stands in the file is what the catalog holds, without the case folding of SQL. `"…"` around a
-//! part keeps a dot or a space in it, as in SQL; `*` stands for any run of characters.
+//! A name is exact: what stands in the file is what the catalog holds, without the case folding of SQL. `"…"`
+//! around a part keeps a dot or a space in it, as in SQL; `*` stands for any run of characters.
 
 use serde_saphyr::{Location, Spanned};
 use strait_proto::v1::{ObjectPattern, ObjectSelection};

@@ -1,6 +1,7 @@
 //! Refusing what this version does not carry out.
 //!
-//! A field that asks for what happens anyway is accepted: a document that spells out the defaults is a good document.
+//! A field that asks for what happens anyway is accepted: a document that spells out the defaults is a good
+//! document.
 
 use serde_saphyr::{Location, Spanned};
 

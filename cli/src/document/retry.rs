@@ -30,7 +30,8 @@ pub(super) fn policy(retry: Option<&Retry>, problems: &mut Vec<Problem>) -> Retr
         problems.push(Problem::at(
             place,
             format!(
-                "retry.other ({other_or_default}m) must be smaller than retry.connection ({connection_or_default}m)"
+                "retry.other ({other_or_default}m) must be smaller than \
+                 retry.connection ({connection_or_default}m)"
             ),
         ));
     }

@@ -1,4 +1,5 @@
-//! Text that fits its place: cut, wrapped, and free of control characters that a name from a catalog may hold.
+//! Text that fits its place: cut, wrapped, and free of control characters that a name from a catalog may
+//! hold.
 
 use std::borrow::Cow;
 
@@ -25,8 +26,8 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     short
 }
 
-/// The text in lines of at most `width` characters, broken at spaces. A longer word stands on a line of its own, whole:
-/// it may be a path or a statement to paste. Line breaks of the text stay.
+/// The text in lines of at most `width` characters, broken at spaces. A longer word stands on a line of its
+/// own, whole: it may be a path or a statement to paste. Line breaks of the text stay.
 pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
@@ -46,7 +47,8 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A label at the left and a wrapped text in the column `indent`, ended by a line break. An empty text makes nothing.
+/// A label at the left and a wrapped text in the column `indent`, ended by a line break. An empty text makes
+/// nothing.
 pub(crate) fn indented(label: &str, indent: usize, text: &str) -> String {
     let mut out = String::new();
     for (number, line) in wrapped(text, WIDTH.saturating_sub(indent)).iter().enumerate() {

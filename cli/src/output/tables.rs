@@ -187,6 +187,7 @@ pub(crate) fn endpoints(endpoints: &[EndpointView]) -> String {
 fn progress_cell(task: &TaskView) -> String {
     match (task.state, &task.progress.copy) {
         ("full-sync", Some(copy)) => percent(copy.fraction()),
+        ("finished" | "releasing" | "released", _) => String::new(),
         (_, _) => task
             .progress
             .stream
@@ -302,8 +303,9 @@ fn object_lines(task: &TaskView) -> String {
     let (failed, skipped) =
         (task.objects.iter().filter(is("failed")), task.objects.iter().filter(is("skipped")));
     for object in failed.chain(skipped).take(LISTED_MAX) {
-        let text =
-            format!("{} {} {}: {}", object.outcome, object.kind, object.qualified_name(), object.detail);
+        let text = [object.outcome, &object.kind, &object.qualified_name()].join(" ").trim_end().to_owned()
+            + ": "
+            + &object.detail;
         out.push_str(&indented("", LABEL, &text));
     }
     let hidden = (counts.failed + counts.skipped).saturating_sub(LISTED_MAX);

@@ -1,5 +1,5 @@
-//! Progress bars on a terminal: one for the whole copy and one for each table in work; a spinner for the change stream.
-//! What is said once (states, events, checks) scrolls by above them.
+//! Progress bars on a terminal: one for the whole copy and one for each table in work; a spinner for the
+//! change stream. What is said once (states, events, checks) scrolls by above them.
 
 use std::io;
 use std::time::Duration;

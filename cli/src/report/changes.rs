@@ -1,7 +1,7 @@
 //! States that fall between two answers of the coordinator.
 //!
-//! A state may last shorter than the way of an answer. Where the life of a task knows only one way from one state to
-//! another, the states between are known, and they are said: scripts wait for them.
+//! A state may last shorter than the way of an answer. Where the life of a task knows only one way from one
+//! state to another, the states between are known, and they are said: scripts wait for them.
 
 use strait_proto::v1::TaskState;
 
@@ -34,8 +34,8 @@ pub(super) fn between(from: TaskState, to: TaskState) -> &'static [TaskState] {
     if to == TaskState::Releasing || end <= start { &[] } else { &WAY[start + 1..end] }
 }
 
-/// Whether an event says no more than what has lines of its own: that the state changed, or how a precheck ended. It goes by
-/// the coordinator's wording; if that changes, a person reads some lines twice.
+/// Whether an event says no more than what has lines of its own: that the state changed, or how a precheck
+/// ended. It goes by the coordinator's wording; if that changes, a person reads some lines twice.
 pub(super) fn is_told(event: &str) -> bool {
     let is_state =
         |text: &str| (1..).map_while(|number| TaskState::try_from(number).ok()).any(|s| s.name() == text);

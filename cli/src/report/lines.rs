@@ -126,9 +126,10 @@ mod tests {
             Some(v1::Failure { cause: "the connection broke ".repeat(8), ..v1::Failure::default() });
         let text = text(&Line::State(StateLine::of(&task)));
         assert!(
-            text.starts_with(
-                "00:00:01  state     retrying, returns to full-sync, attempt 2, fails in 10 min\n                    00 s\n"
-            ),
+            text.starts_with(concat!(
+                "00:00:01  state     retrying, returns to full-sync, attempt 2, fails in 10 min\n",
+                "                    00 s\n"
+            )),
             "{text}"
         );
         assert!(text.contains("\n                    why: the connection broke"), "{text}");

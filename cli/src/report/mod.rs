@@ -5,8 +5,8 @@
 //!                          what is new           how it looks
 //! ```
 //!
-//! The [`Reporter`] decides what is new and says it once; the [`Printer`] decides how it looks. All four looks come from
-//! the same lines, so a person and a script see the same run.
+//! The [`Reporter`] decides what is new and says it once; the [`Printer`] decides how it looks. All four
+//! looks come from the same lines, so a person and a script see the same run.
 
 mod bars;
 mod changes;
@@ -59,7 +59,8 @@ impl Reporter {
         self.last_event_id = self.last_event_id.max(last_event_id);
     }
 
-    /// Says what is new: changes of state with those that fell between two answers, events, the precheck, progress.
+    /// Says what is new: changes of state with those that fell between two answers, events, the precheck,
+    /// progress.
     pub(crate) fn observe(&mut self, task: &v1::Task, events: &[v1::TaskEvent]) -> Result<(), Error> {
         let now = Seen { state: task.state(), changed_at_us: task.state_changed_at_us };
         let has_changed = self.seen != Some(now);
@@ -94,16 +95,17 @@ impl Reporter {
 
     fn states(&mut self, task: &v1::Task, now: Seen) -> Result<(), Error> {
         let before = self.seen.replace(now);
+        if before.is_some_and(|before| before.state == TaskState::Prechecking)
+            && now.state != TaskState::Prechecking
+        {
+            self.precheck(task)?;
+        }
         let passed = before.map(|before| changes::between(before.state, now.state)).unwrap_or_default();
         for &state in passed {
             self.printer.print(&Line::State(StateLine::passed(task, state)))?;
             if state == TaskState::Prechecking {
                 self.precheck(task)?;
             }
-        }
-        let prechecked = before.is_some_and(|before| before.state == TaskState::Prechecking);
-        if prechecked && now.state != TaskState::Prechecking {
-            self.precheck(task)?;
         }
         self.printer.print(&Line::State(StateLine::of(task)))
     }
@@ -221,6 +223,12 @@ mod tests {
         assert_eq!(
             said(&[(task(TaskState::Prechecking, 2), vec![]), (failed, vec![])]),
             ["prechecking", "precheck a", "precheck-failed"]
+        );
+        let mut running = task(TaskState::SchemaSync, 3);
+        running.precheck = vec![v1::PrecheckItem { name: "a".to_owned(), ..Default::default() }];
+        assert_eq!(
+            said(&[(task(TaskState::Prechecking, 2), vec![]), (running, vec![])]),
+            ["prechecking", "precheck a", "ready", "schema-sync"]
         );
     }
 

@@ -1,7 +1,7 @@
 //! Which task belongs to two databases.
 //!
-//! The id is made of the two URIs without their passwords, so that the same command finds the same task again, also when
-//! nothing but the databases is left.
+//! The id is made of the two URIs without their passwords, so that the same command finds the same task
+//! again, also when nothing but the databases is left.
 
 use sha2::{Digest as _, Sha256};
 use strait_postgres::ConnectionUri;

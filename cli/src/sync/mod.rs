@@ -9,9 +9,10 @@
 //!      steps::next(goal, task) ──► precheck, start, resume, pause, release, or the end
 //! ```
 //!
-//! The parts are the same libraries that the three programs run, on loopback and ephemeral ports. What happens is decided
-//! by the coordinator; this module only asks for the next thing, as an operator would. Everything that must outlive the
-//! process is in the coordinator's store and in the destination, so a kill at any point is resumed by the same command.
+//! The parts are the same libraries that the three programs run, on loopback and ephemeral ports. What
+//! happens is decided by the coordinator; this module only asks for the next thing, as an operator would.
+//! Everything that must outlive the process is in the coordinator's store and in the destination, so a kill
+//! at any point is resumed by the same command.
 
 mod identity;
 mod parts;

@@ -18,8 +18,8 @@ use crate::report::Reporter;
 /// How long the agents of this very process may take to reach its coordinator.
 const AGENTS_DEADLINE: Duration = Duration::from_secs(15);
 const AGENTS_POLL: Duration = Duration::from_millis(20);
-/// How long a release may go on before an obstacle ends the wait for it: the other side finishes meanwhile, and what an
-/// earlier run met may be mended by now.
+/// How long a release may go on before an obstacle ends the wait for it: the other side finishes meanwhile,
+/// and what an earlier run met may be mended by now.
 const RELEASE_GRACE: Duration = Duration::from_secs(10);
 /// How often the situation is looked at where nothing is heard.
 const TICK: Duration = Duration::from_secs(1);
@@ -211,8 +211,8 @@ fn is_over(task: &v1::Task, plan: &Plan, state: &StateDir) -> bool {
     }
 }
 
-/// The task that the command line describes. The coordinator makes it where there is none or it is released, and compares
-/// it with the one that is there otherwise.
+/// The task that the command line describes. The coordinator makes it where there is none or it is released,
+/// and compares it with the one that is there otherwise.
 async fn find_or_create(
     plan: &Plan,
     state: &StateDir,

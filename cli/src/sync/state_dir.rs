@@ -1,4 +1,5 @@
-//! The directory of one `strait sync`: the coordinator's store, and a lock so that two of them never run at once.
+//! The directory of one `strait sync`: the coordinator's store, and a lock so that two of them never run at
+//! once.
 //!
 //! ```text
 //! <state>/<task id>/coordinator.sqlite   the store
@@ -82,8 +83,8 @@ impl StateDir {
         [ONCE, FINISHED].into_iter().try_for_each(|file| self.remove_file(file))
     }
 
-    /// Forgets the task and removes the directory, unless somebody put something else there. The coordinator must have
-    /// ended.
+    /// Forgets the task and removes the directory, unless somebody put something else there. The coordinator
+    /// must have ended.
     pub(super) fn remove(self) -> Result<(), Error> {
         self.forget_start()?;
         STORE_COMPANIONS.into_iter().chain([STORE, LOCK]).try_for_each(|file| self.remove_file(file))?;
@@ -114,7 +115,8 @@ impl StateDir {
     }
 }
 
-/// Locks a file for this process; nothing where it was removed meanwhile by one that ended, so that the caller tries again.
+/// Locks a file for this process; nothing where it was removed meanwhile by one that ended, so that the
+/// caller tries again.
 fn lock(path: &Path) -> Result<Option<File>, Error> {
     let failed = |source: io::Error| Error::State { action: "lock", path: path.to_owned(), source };
     let opened =
@@ -147,7 +149,8 @@ fn holder(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// `$XDG_STATE_HOME/strait`, or `~/.local/state/strait` (XDG Base Directory Specification: a relative path does not count).
+/// `$XDG_STATE_HOME/strait`, or `~/.local/state/strait` (XDG Base Directory Specification: a relative path
+/// does not count).
 fn platform_directory() -> Option<PathBuf> {
     let absolute = |variable: &str| {
         std::env::var_os(variable).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute())

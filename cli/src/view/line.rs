@@ -1,5 +1,5 @@
-//! What a running task says, one object a line: the contract that scripts read from `strait sync --output json` and
-//! `strait task watch --output json`.
+//! What a running task says, one object a line: the contract that scripts read from `strait sync --output
+//! json` and `strait task watch --output json`.
 
 use serde::Serialize;
 use strait_proto::v1::{self, TaskState};
@@ -144,7 +144,10 @@ mod tests {
     fn a_state_line_begins_as_the_contract_says() {
         assert_eq!(
             json(&Line::State(StateLine::of(&task()))),
-            r#"{"type":"state","state":"incremental","task_id":"0123456789ab","at":"1970-01-01T00:00:01.000000Z"}"#
+            concat!(
+                r#"{"type":"state","state":"incremental","task_id":"0123456789ab","#,
+                r#""at":"1970-01-01T00:00:01.000000Z"}"#
+            )
         );
     }
 

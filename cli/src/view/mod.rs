@@ -1,8 +1,9 @@
 //! What scripts see: the wire's messages as JSON and YAML objects, and what the tables are made from.
 //!
-//! These shapes are a contract of their own: the wire may gain fields without changing them. States and outcomes are
-//! words in kebab case, positions in the log are text as PostgreSQL prints it, times are RFC 3339 in UTC, durations and
-//! sizes are numbers whose unit is the end of their name. What is not known is left out.
+//! These shapes are a contract of their own: the wire may gain fields without changing them. States and
+//! outcomes are words in kebab case, positions in the log are text as PostgreSQL prints it, times are RFC
+//! 3339 in UTC, durations and sizes are numbers whose unit is the end of their name. What is not known is
+//! left out.
 
 mod agent;
 mod line;

@@ -1,4 +1,5 @@
-//! Instants as text, in UTC. The proleptic Gregorian calendar is twenty lines; that is less than a dependency.
+//! Instants as text, in UTC. The proleptic Gregorian calendar is twenty lines; that is less than a
+//! dependency.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,7 +42,8 @@ fn halves(at_us: i64) -> (String, String) {
     (format!("{year:04}-{month:02}-{day:02}"), format!("{hour:02}:{minute:02}:{second:02}"))
 }
 
-/// Year, month and day of a day counted from 1970-01-01 (H. Hinnant, "chrono-compatible low-level date algorithms").
+/// Year, month and day of a day counted from 1970-01-01 (H. Hinnant, "chrono-compatible low-level date
+/// algorithms").
 fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -48,20 +48,21 @@ impl Supervisor {
             Some(task_id) => self.existing(task_id).await?,
             None => None,
         };
-        let mut epoch = Epoch::default();
-        match by_id {
-            Some(existing) if existing.record.state == State::Released => epoch = existing.record.epoch,
-            Some(existing) => {
+        let (epoch, assigned) = match (by_id, &given_id) {
+            (Some(existing), _) if existing.record.state == State::Released => (existing.record.epoch, false),
+            (Some(existing), _) => {
                 let what = format!("task {} exists", existing.record.task_id);
                 return existing.if_same(&spec, None, what);
             }
-            None => {}
-        }
+            // A store that was lost since may have known this id: the databases may hold what it made, and its epochs.
+            (None, Some(_)) => (epoch_after_loss(), true),
+            (None, None) => (Epoch::default(), false),
+        };
         let task_id = match given_id {
             Some(task_id) => task_id,
             None => self.fresh_id().await?,
         };
-        let record = new_record(task_id, spec, client_token, epoch);
+        let record = TaskRecord { assigned, ..new_record(task_id, spec, client_token, epoch) };
         if validate_only {
             return Ok(record.to_task(Vec::new()));
         }
@@ -138,6 +139,11 @@ fn parse_id(task_id: &str) -> Result<Option<TaskId>, RequestError> {
     }
     let parsed: Result<TaskId, _> = task_id.parse();
     parsed.map(Some).map_err(|error| RequestError::invalid("task_id", error.to_string()))
+}
+
+/// Past every epoch that a lost store can have given: no task is assigned once a second for long.
+fn epoch_after_loss() -> Epoch {
+    Epoch(now_us().unsigned_abs() / 1_000_000)
 }
 
 fn new_record(task_id: TaskId, mut spec: TaskSpec, client_token: String, epoch: Epoch) -> TaskRecord {

@@ -31,7 +31,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects for a task.
     pub(crate) async fn open(uri: &ConnectionUri, task_id: &TaskId) -> Result<Self, Error> {
-        const DOING: &str = "connect to the destination";
+        const DOING: &str = "reach the destination";
         let client = connect(uri, &store::application_name(task_id)).await.context(DOING)?;
         let replica_role = set_replica_role(&client).await?;
         Ok(Self { client, statements: HashMap::new(), replica_role })

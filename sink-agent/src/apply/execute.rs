@@ -14,6 +14,7 @@ use super::batch::{Batch, Extent};
 use super::change::Operation;
 use super::executor::Executor;
 use super::replies::{Counters, Notices, Replies};
+use super::the_other_says_why;
 use crate::error::Error;
 use crate::foreign_keys::ForeignKeys;
 
@@ -45,7 +46,7 @@ impl Execution {
         Self { executor, foreign_keys, replies, uri, applied_lsn, last_write, counters, notices }
     }
 
-    /// Runs until the receiver has gone.
+    /// Runs until something fails.
     pub(crate) async fn run(
         mut self,
         mut batches: mpsc::Receiver<Batch>,
@@ -59,9 +60,11 @@ impl Execution {
             tokio::select! {
                 biased;
                 batch = batches.recv() => {
-                    let Some(batch) = batch else { return Ok(()) };
+                    let Some(batch) = batch else { return the_other_says_why().await };
                     self.batch(batch).await?;
-                    done.send(()).await.map_err(|_| Error::Stopped)?;
+                    if done.send(()).await.is_err() {
+                        return the_other_says_why().await;
+                    }
                 }
                 () = tokio::time::sleep_until(write_at), if self.owes_write() => self.write().await?,
                 () = self.foreign_keys.due(), if idle => {}

@@ -31,6 +31,13 @@ const SAVEPOINT: &str = "SAVEPOINT piece";
 const RELEASE: &str = "RELEASE SAVEPOINT piece";
 const ROLLBACK_PIECE: &str = "ROLLBACK TO SAVEPOINT piece; RELEASE SAVEPOINT piece";
 
+/// A statement that compares whole rows reads the table once and hashes what it looks for.
+const HASH_JOIN: &str =
+    "SET LOCAL enable_hashjoin = on; SET LOCAL enable_nestloop = off; SET LOCAL enable_seqscan = on";
+/// Back to what the connection is set up for.
+const INDEX_LOOKUP: &str =
+    "SET LOCAL enable_hashjoin = off; SET LOCAL enable_nestloop = on; SET LOCAL enable_seqscan = off";
+
 /// So often a batch that lost a deadlock or a serialisation conflict is tried again.
 const CONTENTION_RETRIES_MAX: u32 = 3;
 
@@ -342,12 +349,12 @@ fn queue<'a>(
     prepared: Prepared,
 ) {
     if statement.hash_join {
-        pipeline.simple("SET LOCAL enable_hashjoin = on");
+        pipeline.simple(HASH_JOIN);
     }
     sets.push((pipeline.len(), statement));
     pipeline.execute(prepared, &statement.parameters);
     if statement.hash_join {
-        pipeline.simple("SET LOCAL enable_hashjoin = off");
+        pipeline.simple(INDEX_LOOKUP);
     }
 }
 

@@ -111,7 +111,7 @@ impl Stream {
         let mut tasks = JoinSet::new();
         tasks.spawn(receiver.run());
         tasks.spawn(execution.run(to_execute, executed));
-        // Whichever ends first ends the other: its error says why, if there is one.
+        // Whichever ends by itself ends the other, and says why.
         match tasks.join_next().await {
             Some(Ok(result)) => result,
             Some(Err(panicked)) => {
@@ -120,6 +120,11 @@ impl Stream {
             None => Ok(()),
         }
     }
+}
+
+/// For a half that finds the other one gone: waits to be dropped, because only the other knows what happened.
+async fn the_other_says_why() -> Result<(), Error> {
+    std::future::pending().await
 }
 
 fn streamed_tables(tables: &[v1::TableState], model: &v1::SchemaModel) -> HashMap<u32, StreamedTable> {

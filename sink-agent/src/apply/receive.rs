@@ -19,6 +19,7 @@ use super::plan::{Unplanned, plan};
 use super::relation::Relation;
 use super::replies::Replies;
 use super::target::Target;
+use super::the_other_says_why;
 use crate::error::Error;
 
 /// Batches that may be with the executor: one that it runs, one that waits.
@@ -48,14 +49,16 @@ impl Receiver {
             {
                 let batch = planned(pending)?;
                 // Room for it is certain: fewer than EXECUTING_MAX are under way.
-                self.batches.send(batch).await.map_err(|_| Error::Stopped)?;
+                if self.batches.send(batch).await.is_err() {
+                    return the_other_says_why().await;
+                }
                 executing += 1;
             }
             tokio::select! {
-                done = self.done.recv() => {
-                    done.ok_or(Error::Stopped)?;
-                    executing -= 1;
-                }
+                done = self.done.recv() => match done {
+                    Some(()) => executing -= 1,
+                    None => return the_other_says_why().await,
+                },
                 request = self.inbound.message(), if self.assembly.has_room() => {
                     let request = request.map_err(|status| {
                         tracing::debug!(%status, "the change stream broke");

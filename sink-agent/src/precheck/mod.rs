@@ -20,11 +20,11 @@ pub(crate) async fn precheck(
     task_id: &TaskId,
     source: &v1::SourceSummary,
 ) -> Vec<v1::PrecheckItem> {
-    let client =
-        match connect(uri, &store::application_name(task_id)).await.context("connect to the destination") {
-            Ok(client) => client,
-            Err(error) => return vec![unreachable(&error)],
-        };
+    let client = match connect(uri, &store::application_name(task_id)).await.context("reach the destination")
+    {
+        Ok(client) => client,
+        Err(error) => return vec![unreachable(&error)],
+    };
     let mut items = vec![item::passed(REACHABLE, format!("{} as {}", uri.address(), uri.user()))];
     let checks = Checks { client: &client, task_id, source };
     items.push(item::answered("destination.version", checks.version().await));

@@ -18,23 +18,28 @@ use crate::error::{During, RunError};
 use crate::reporter::Reporter;
 use crate::source::Source;
 
-/// The leaves of the given partitioned tables as they stand now.
+/// The leaves of the given partitioned tables as they stand now, with the transactions that made each, and everything
+/// between it and its table, a partition.
 const PRESENT: &str = "
-    SELECT root.oid AS root, leaf.relid::oid AS oid
+    SELECT root.oid AS root, leaf.relid::oid AS oid,
+           (SELECT string_agg(i.xmin::text, ',' ORDER BY path.position)
+            FROM pg_partition_ancestors(leaf.relid) WITH ORDINALITY AS path(relid, position)
+            JOIN pg_inherits AS i ON i.inhrelid = path.relid
+            WHERE path.relid IN (SELECT relid FROM pg_partition_tree(root.oid)) AND path.relid <> root.oid) AS attached_by
     FROM unnest($1::oid[]) AS root(oid)
     JOIN pg_class AS r ON r.oid = root.oid AND r.relkind = 'p'
     CROSS JOIN LATERAL pg_partition_tree(root.oid) AS leaf
     JOIN pg_class AS c ON c.oid = leaf.relid
     WHERE leaf.isleaf AND c.relkind = 'r'";
 
-/// Whether a leaf, and everything between it and the given root, was created in its place: the transaction that wrote
-/// the table's first catalog entries is the one that made it a partition.
+/// Whether a leaf, and everything between it and the given table, was created in its place: the transaction that wrote
+/// the relation's first catalog entries is the one that made it a partition.
 const CREATED_IN_PLACE: &str = "
     SELECT coalesce(bool_and(a.xmin = i.xmin), false) AS created
     FROM pg_partition_ancestors($1::oid) AS path
     JOIN pg_inherits AS i ON i.inhrelid = path.relid
     JOIN pg_attribute AS a ON a.attrelid = path.relid AND a.attnum = -1
-    WHERE path.relid <> $2::oid";
+    WHERE path.relid IN (SELECT relid FROM pg_partition_tree($2::oid)) AND path.relid <> $2::oid";
 
 /// Whether a leaf holds what no other partition takes, so that its bounds change with every new partition.
 const IS_DEFAULT: &str = "
@@ -78,6 +83,11 @@ impl Leaves {
         self.known.keys().copied().collect()
     }
 
+    /// Whether the selection leaves a leaf out.
+    pub(crate) fn is_excluded(&self, relation_id: u32) -> bool {
+        self.excluded.contains(&relation_id)
+    }
+
     /// The table that a relation is a leaf of, if it is one of these.
     pub(crate) fn table_of(&self, relation_id: u32) -> Option<(u32, &LeafRecord)> {
         self.known.iter().find_map(|(table, leaves)| {
@@ -92,7 +102,8 @@ impl Leaves {
         if self.known.is_empty() {
             return Ok(());
         }
-        let present = self.present(client, &self.roots()).await?;
+        let present = present(client, &self.roots()).await?;
+        self.require_never_detached(&present)?;
         let adopted = self.adopt(client, &present).await?;
         let gone = self.mark_gone(&present);
         if adopted.is_empty() && gone.is_empty() {
@@ -122,61 +133,57 @@ impl Leaves {
         if !row.try_get::<_, bool>("is_default").during(DOING)? {
             return Ok(true);
         }
-        let mut present = self.present(client, &[table]).await?.remove(&table).unwrap_or_default();
-        present.retain(|oid| !self.excluded.contains(oid));
+        let mut present = present(client, &[table]).await?;
+        present.retain(|leaf| !self.excluded.contains(&leaf.oid));
         let known = self.known.get(&table).map_or(&[][..], Vec::as_slice);
-        let same = present.len() == known.len()
-            && known.iter().all(|leaf| !leaf.gone && present.contains(&leaf.relation_id));
-        Ok(same)
+        let is_present =
+            |leaf: &LeafRecord| !leaf.gone && present.iter().any(|it| it.oid == leaf.relation_id);
+        Ok(present.len() == known.len() && known.iter().all(is_present))
     }
 
-    async fn present(&self, client: &Client, tables: &[u32]) -> Result<BTreeMap<u32, Vec<u32>>, RunError> {
-        const DOING: &str = "look at the partitions";
-        let mut present: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for row in client.query(PRESENT, &[&tables]).await.during(DOING)? {
-            let (root, oid) = (row.try_get("root").during(DOING)?, row.try_get("oid").during(DOING)?);
-            present.entry(root).or_default().push(oid);
+    /// A leaf that was detached and attached again has changed unseen meanwhile.
+    fn require_never_detached(&self, present: &[PresentLeaf]) -> Result<(), RunError> {
+        for leaf in present {
+            if let Some((_, known)) = self.table_of(leaf.oid)
+                && (known.gone || known.attached_by != leaf.attached_by)
+            {
+                return Err(attached(known));
+            }
         }
-        Ok(present)
+        Ok(())
     }
 
     /// Adopts the leaves that are new, and says their names.
-    async fn adopt(
-        &mut self,
-        client: &Client,
-        present: &BTreeMap<u32, Vec<u32>>,
-    ) -> Result<Vec<String>, RunError> {
-        let is_new = |oid: &u32| !self.excluded.contains(oid) && self.table_of(*oid).is_none();
-        let new: Vec<(u32, u32)> = present
-            .iter()
-            .flat_map(|(table, oids)| oids.iter().filter(|oid| is_new(oid)).map(|oid| (*table, *oid)))
-            .collect();
+    async fn adopt(&mut self, client: &Client, present: &[PresentLeaf]) -> Result<Vec<String>, RunError> {
+        let is_new = |leaf: &&PresentLeaf| !self.is_excluded(leaf.oid) && self.table_of(leaf.oid).is_none();
+        let new: Vec<PresentLeaf> = present.iter().filter(is_new).cloned().collect();
         if new.is_empty() {
             return Ok(Vec::new());
         }
         // The model knows what the selection excludes, and the bounds.
         let model = catalog::load(client, &self.selection).await.during("read the catalog")?;
         let mut names = Vec::new();
-        for (table, oid) in new {
-            let in_model = model.tables.iter().filter(|it| it.table_id == table).flat_map(|it| &it.leaves);
-            let Some(leaf) = in_model.into_iter().find(|leaf| leaf.relation_id == oid) else {
-                self.excluded.insert(oid);
+        for found in new {
+            let table = model.tables.iter().find(|table| table.table_id == found.table);
+            let leaf = table.and_then(|table| table.leaves.iter().find(|leaf| leaf.relation_id == found.oid));
+            let Some(leaf) = leaf else {
+                self.excluded.insert(found.oid);
                 continue;
             };
-            let leaf = LeafRecord::from(leaf);
-            require_created_in_place(client, &leaf, table).await?;
+            let leaf = LeafRecord { attached_by: found.attached_by, ..LeafRecord::from(leaf) };
+            require_created_in_place(client, &leaf, found.table).await?;
             names.push(format!("{}.{}", leaf.schema, leaf.name));
-            self.known.entry(table).or_default().push(leaf);
+            self.known.entry(found.table).or_default().push(leaf);
         }
         Ok(names)
     }
 
     /// Marks the leaves that went, and says their names.
-    fn mark_gone(&mut self, present: &BTreeMap<u32, Vec<u32>>) -> Vec<String> {
+    fn mark_gone(&mut self, present: &[PresentLeaf]) -> Vec<String> {
+        let present: HashSet<u32> = present.iter().map(|leaf| leaf.oid).collect();
         let mut names = Vec::new();
-        for (table, leaves) in &mut self.known {
-            let oids = present.get(table).map_or(&[][..], Vec::as_slice);
-            for leaf in leaves.iter_mut().filter(|leaf| !leaf.gone && !oids.contains(&leaf.relation_id)) {
+        for leaf in self.known.values_mut().flatten() {
+            if !leaf.gone && !present.contains(&leaf.relation_id) {
                 leaf.gone = true;
                 names.push(format!("{}.{}", leaf.schema, leaf.name));
             }
@@ -192,12 +199,54 @@ impl Leaves {
     }
 }
 
-/// Records the leaves of tables that begin: from here on they are known. `client` is for DDL alone.
-pub(crate) async fn begin(client: &Client, source: &Source, tables: &[&v1::Table]) -> Result<(), RunError> {
-    if tables.iter().all(|table| !table.partitioned) {
+/// A leaf of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PresentLeaf {
+    table: u32,
+    oid: u32,
+    attached_by: String,
+}
+
+/// The leaves of partitioned tables as they stand now.
+pub(crate) async fn present(client: &Client, tables: &[u32]) -> Result<Vec<PresentLeaf>, RunError> {
+    const DOING: &str = "look at the partitions";
+    let rows = client.query(PRESENT, &[&tables]).await.during(DOING)?;
+    let leaf = |row: &tokio_postgres::Row| {
+        Ok(PresentLeaf {
+            table: row.try_get("root")?,
+            oid: row.try_get("oid")?,
+            attached_by: row.try_get::<_, Option<String>>("attached_by")?.unwrap_or_default(),
+        })
+    };
+    let mut leaves: Vec<PresentLeaf> = rows.iter().map(leaf).collect::<Result<_, Error>>().during(DOING)?;
+    leaves.sort();
+    Ok(leaves)
+}
+
+/// Records the leaves of tables that begin: from here on they are known. `before` is what was present before the slot was
+/// created; where it differs from now, something was attached in between. `client` is for DDL alone.
+pub(crate) async fn begin(
+    client: &Client,
+    source: &Source,
+    tables: &[&v1::Table],
+    before: &[PresentLeaf],
+) -> Result<(), RunError> {
+    let oids: Vec<u32> = tables.iter().map(|table| table.table_id).collect();
+    if present(client, &oids).await? != before {
+        return Err(RunError::transient("partitions changed while the tables began: starting over"));
+    }
+    let record = |leaf: &v1::Leaf| {
+        let present = before.iter().find(|present| present.oid == leaf.relation_id);
+        let attached_by = present.map(|present| present.attached_by.clone()).unwrap_or_default();
+        LeafRecord { attached_by, ..LeafRecord::from(leaf) }
+    };
+    let partitioned = tables.iter().filter(|table| table.partitioned);
+    let leaves: BTreeMap<u32, Vec<LeafRecord>> =
+        partitioned.map(|table| (table.table_id, table.leaves.iter().map(record).collect())).collect();
+    if leaves.is_empty() {
         return Ok(());
     }
-    update(client, source, |record| tables.iter().for_each(|table| record.set_leaves(table))).await
+    update(client, source, |record| record.leaves.extend(leaves.clone())).await
 }
 
 async fn update(client: &Client, source: &Source, change: impl Fn(&mut Record)) -> Result<(), RunError> {
@@ -218,13 +267,18 @@ async fn require_created_in_place(client: &Client, leaf: &LeafRecord, root: u32)
     if created && !holds_older_rows(client, leaf).await.during(DOING)? {
         return Ok(());
     }
+    Err(attached(leaf))
+}
+
+fn attached(leaf: &LeafRecord) -> RunError {
     let cause = format!(
-        "table {}.{} was attached as a partition while the task ran: rows that it held before are not at the destination",
+        "table {}.{} was attached as a partition while the task ran: rows that came into it before are not at the \
+         destination",
         leaf.schema, leaf.name
     );
     let remedy = "Release the task and start it again: it copies the table with all its partitions. A partition made by \
                   CREATE TABLE … PARTITION OF … joins in without that.";
-    Err(RunError::definite(cause, remedy))
+    RunError::definite(cause, remedy)
 }
 
 /// Whether the transaction that created the table also filled it before it attached it.

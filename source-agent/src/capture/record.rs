@@ -52,6 +52,9 @@ pub(crate) struct LeafRecord {
     /// Its rows as a condition on the table's columns; empty where it cannot be written so.
     #[serde(default)]
     pub(crate) bounds: String,
+    /// The transactions that attached it and what is between it and the table: another one has attached it again since.
+    #[serde(default)]
+    pub(crate) attached_by: String,
     /// Detached or dropped since. It is kept because its older changes may still come.
     #[serde(default)]
     pub(crate) gone: bool,
@@ -64,6 +67,7 @@ impl From<&v1::Leaf> for LeafRecord {
             schema: leaf.schema.clone(),
             name: leaf.name.clone(),
             bounds: leaf.bounds_expression.clone(),
+            attached_by: String::new(),
             gone: false,
         }
     }
@@ -126,13 +130,6 @@ impl Record {
     pub(crate) fn identity(&self, relation_id: u32) -> Option<&IdentityRecord> {
         self.identities.iter().find(|entry| entry.relation_id == relation_id)
     }
-
-    /// Sets what is known of a flattened table's leaves.
-    pub(crate) fn set_leaves(&mut self, table: &v1::Table) {
-        if table.partitioned {
-            self.leaves.insert(table.table_id, table.leaves.iter().map(LeafRecord::from).collect());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -149,12 +146,7 @@ mod tests {
             identity: Identity::Index("the \"index\"".into()),
         });
         let leaf = v1::Leaf { relation_id: 8, bounds_expression: "(id >= 1)".into(), ..Default::default() };
-        record.set_leaves(&v1::Table {
-            table_id: 6,
-            partitioned: true,
-            leaves: vec![leaf],
-            ..Default::default()
-        });
+        record.leaves.insert(6, vec![LeafRecord::from(&leaf)]);
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
     }

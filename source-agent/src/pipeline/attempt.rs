@@ -130,14 +130,14 @@ impl Attempt<'_> {
         model.sequences.retain(|sequence| !owned_by_newer(sequence));
         if !newer.is_empty() {
             let text = format!("created after the task began, not synchronised: {}", names(&newer));
-            self.run.reporter.notice(text).await;
+            self.run.reporter.notice_once(text).await;
         }
         let dropped = states.len() - model.tables.len();
         if dropped > 0 {
             let text = format!(
                 "{dropped} of the task's tables were dropped at the source; they stay at the destination"
             );
-            self.run.reporter.notice(text).await;
+            self.run.reporter.notice_once(text).await;
         }
     }
 

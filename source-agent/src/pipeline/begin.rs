@@ -9,7 +9,8 @@ use strait_postgres::replication::{ReplicationConnection, SlotLifetime};
 use strait_proto::v1::{self, ReplicaIdentity, TaskState};
 
 use super::attempt::{Attempt, Begun};
-use crate::capture::{SnapshotLease, identity, leaves, publication, slot};
+use crate::capture::leaves::{self, PresentLeaf};
+use crate::capture::{SnapshotLease, identity, publication, slot};
 use crate::error::{During, RunError};
 
 impl Attempt<'_> {
@@ -40,12 +41,13 @@ impl Attempt<'_> {
         reporter.enter(TaskState::FullSync).await;
         let ddl = source.connect().await.during("connect to publish the tables")?;
         publication::establish(&ddl, source, &model, reporter).await?;
+        let partitions = self.partitions(&model).await?;
         let created =
             SnapshotLease::create(replication, &self.client, &source.slot, SlotLifetime::Permanent, reporter)
                 .await?;
         let model = self.unchanged(&model, reload_all).await?;
         let tables: Vec<&v1::Table> = model.tables.iter().collect();
-        leaves::begin(&ddl, source, &tables).await?;
+        leaves::begin(&ddl, source, &tables, &partitions).await?;
         let states = self.begin_tables(&tables, &created).await?;
         *lease = Some(created);
         Ok(Begun { model, states })
@@ -74,6 +76,7 @@ impl Attempt<'_> {
         }
         let ddl = source.connect().await.during("connect to publish the tables")?;
         identity::complete(&ddl, source, table_ids, reporter).await?;
+        let partitions = self.partitions(&model).await?;
         let replication = source.connect_replication().await.during("connect for a snapshot")?;
         let created = SnapshotLease::create(
             replication,
@@ -85,10 +88,15 @@ impl Attempt<'_> {
         .await?;
         let model = self.unchanged(&model, only_these).await?;
         let tables: Vec<&v1::Table> = model.tables.iter().collect();
-        leaves::begin(&ddl, source, &tables).await?;
+        leaves::begin(&ddl, source, &tables, &partitions).await?;
         let states = self.begin_tables(&tables, &created).await?;
         *lease = Some(created);
         Ok(Begun { model, states })
+    }
+
+    async fn partitions(&self, model: &v1::SchemaModel) -> Result<Vec<PresentLeaf>, RunError> {
+        let tables: Vec<u32> = model.tables.iter().map(|table| table.table_id).collect();
+        leaves::present(&self.client, &tables).await
     }
 
     /// Reads the catalog again, now that the slot stands. Tables that still lack an identity count as changed.

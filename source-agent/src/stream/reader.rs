@@ -107,10 +107,15 @@ impl Reader {
                 self.shape.adopt(relation, table_id, leaf.clone());
             }
             None => {
-                tracing::info!(
-                    relation = format!("{}.{}", relation.schema, relation.name),
-                    "changes of a relation that is no part of the task (any more) are left out"
-                );
+                let name = format!("{}.{}", relation.schema, relation.name);
+                if leaves.is_excluded(relation.relation_id) {
+                    tracing::debug!(relation = name, "changes of an excluded partition are left out");
+                } else {
+                    let text = format!(
+                        "changes of {name} are left out: it came and went, and is no partition of the task's tables now"
+                    );
+                    self.catalog.reporter.notice_once(text).await;
+                }
                 self.shape.ignore(&relation);
             }
         }

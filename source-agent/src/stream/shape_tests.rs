@@ -8,7 +8,14 @@ use super::*;
 const RESUME: u64 = 1000;
 
 fn leaf(relation_id: u32, bounds: &str) -> LeafRecord {
-    LeafRecord { relation_id, schema: "s".into(), name: "leaf".into(), bounds: bounds.into(), gone: false }
+    LeafRecord {
+        relation_id,
+        schema: "s".into(),
+        name: "leaf".into(),
+        bounds: bounds.into(),
+        attached_by: String::new(),
+        gone: false,
+    }
 }
 
 /// Table 1 began early, table 2 at 2000; 10 is flattened from leaves 11 and 12.

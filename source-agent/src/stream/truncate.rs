@@ -79,6 +79,7 @@ mod tests {
             schema: "s".into(),
             name: format!("leaf{relation_id}"),
             bounds: bounds.into(),
+            attached_by: String::new(),
             gone: false,
         }
     }

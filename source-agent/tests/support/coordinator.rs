@@ -21,12 +21,12 @@ use super::eventually;
 use super::postgres::Server;
 use super::sink::{Sink, SinkService};
 
-pub const TASK: &str = "abcdefghij12";
+pub(crate) const TASK: &str = "abcdefghij12";
 
 /// Both peers of one agent, and the agent.
-pub struct World {
-    pub sink: Arc<Sink>,
-    pub reports: Arc<Mutex<Vec<Report>>>,
+pub(crate) struct World {
+    pub(crate) sink: Arc<Sink>,
+    pub(crate) reports: Arc<Mutex<Vec<Report>>>,
     results: Arc<Mutex<Vec<v1::CommandResult>>>,
     hellos: Arc<AtomicUsize>,
     orders: broadcast::Sender<coordinator_message::Message>,
@@ -89,7 +89,7 @@ impl Control {
 }
 
 impl World {
-    pub async fn start(server: &Server, database: &str) -> Self {
+    pub(crate) async fn start(server: &Server, database: &str) -> Self {
         let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (orders, _) = broadcast::channel(100);
@@ -126,7 +126,7 @@ impl World {
     }
 
     /// Ends the agent as a crash would: nothing is said.
-    pub async fn kill_agent(&mut self) {
+    pub(crate) async fn kill_agent(&mut self) {
         self.agent.abort();
         let _ = (&mut self.agent).await;
         let hellos = self.hellos.load(Ordering::SeqCst);
@@ -135,13 +135,13 @@ impl World {
     }
 
     /// Connects to the source as another role from now on.
-    pub async fn use_role(&mut self, role: &str) {
+    pub(crate) async fn use_role(&mut self, role: &str) {
         let endpoint = self.config.endpoints.get_mut("e").unwrap();
         endpoint.uri = endpoint.uri.replace("postgres@", &format!("{role}@"));
         self.kill_agent().await;
     }
 
-    pub async fn assign(&self, epoch: u64, once: bool) {
+    pub(crate) async fn assign(&self, epoch: u64, once: bool) {
         self.order(coordinator_message::Message::Assign(v1::Assign {
             task_id: TASK.into(),
             epoch,
@@ -153,12 +153,12 @@ impl World {
         .await;
     }
 
-    pub async fn revoke(&self, epoch: u64) {
+    pub(crate) async fn revoke(&self, epoch: u64) {
         self.order(coordinator_message::Message::Revoke(v1::Revoke { task_id: TASK.into(), epoch })).await;
         self.reported("stopped", |report| matches!(report, Report::Stopped(_))).await;
     }
 
-    pub async fn precheck(&self) -> v1::PrecheckResult {
+    pub(crate) async fn precheck(&self) -> v1::PrecheckResult {
         let command =
             v1::PrecheckCommand { task_id: TASK.into(), spec: Some(self.spec.clone()), source: None };
         match self.command(v1::command::Command::Precheck(command)).await {
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    pub async fn release(&self) -> v1::command_result::Result {
+    pub(crate) async fn release(&self) -> v1::command_result::Result {
         let command = v1::ReleaseCommand { task_id: TASK.into(), spec: Some(self.spec.clone()) };
         self.command(v1::command::Command::Release(command)).await
     }
@@ -189,7 +189,7 @@ impl World {
         self.orders.send(message).unwrap();
     }
 
-    pub async fn reported(&self, what: &str, is: impl Fn(&Report) -> bool) {
+    pub(crate) async fn reported(&self, what: &str, is: impl Fn(&Report) -> bool) {
         eventually(what, async || {
             let reports = self.reports.lock().unwrap();
             if let Some(Report::Failed(failure)) = reports.last()
@@ -202,7 +202,7 @@ impl World {
         .await;
     }
 
-    pub async fn incremental(&self) {
+    pub(crate) async fn incremental(&self) {
         self.reported(
             "incremental",
             |report| matches!(report, Report::Phase(phase) if phase.phase() == v1::TaskState::Incremental),
@@ -210,7 +210,7 @@ impl World {
         .await;
     }
 
-    pub fn notices(&self) -> Vec<String> {
+    pub(crate) fn notices(&self) -> Vec<String> {
         let reports = self.reports.lock().unwrap();
         let text = |report: &Report| match report {
             Report::Notice(notice) => Some(notice.text.clone()),
@@ -219,7 +219,7 @@ impl World {
         reports.iter().filter_map(text).collect()
     }
 
-    pub fn failure(&self) -> Option<v1::Failure> {
+    pub(crate) fn failure(&self) -> Option<v1::Failure> {
         let reports = self.reports.lock().unwrap();
         reports.iter().find_map(|report| match report {
             Report::Failed(failure) => Some(failure.clone()),
@@ -227,7 +227,7 @@ impl World {
         })
     }
 
-    pub fn last_progress(&self) -> Option<v1::StreamProgress> {
+    pub(crate) fn last_progress(&self) -> Option<v1::StreamProgress> {
         let reports = self.reports.lock().unwrap();
         reports.iter().rev().find_map(|report| match report {
             Report::Progress(progress) => progress.stream,

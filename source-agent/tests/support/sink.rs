@@ -19,39 +19,39 @@ use super::table::{Table, parse_copy};
 type Answers<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
 
 #[derive(Default)]
-pub struct State {
-    pub checkpoint: Option<v1::Checkpoint>,
-    pub schema: Option<v1::SchemaModel>,
-    pub states: BTreeMap<u32, v1::TableState>,
+pub(crate) struct State {
+    pub(crate) checkpoint: Option<v1::Checkpoint>,
+    pub(crate) schema: Option<v1::SchemaModel>,
+    pub(crate) states: BTreeMap<u32, v1::TableState>,
     /// By table and chunk.
-    pub chunks: BTreeMap<(u32, u32), usize>,
-    pub tables: BTreeMap<u32, Table>,
-    pub sequences: HashMap<String, v1::SequenceValue>,
+    pub(crate) chunks: BTreeMap<(u32, u32), usize>,
+    pub(crate) tables: BTreeMap<u32, Table>,
+    pub(crate) sequences: HashMap<String, v1::SequenceValue>,
     /// What came, in words.
-    pub log: Vec<String>,
-    pub commits: Vec<u64>,
-    pub finished: HashSet<u32>,
+    pub(crate) log: Vec<String>,
+    pub(crate) commits: Vec<u64>,
+    pub(crate) finished: HashSet<u32>,
     /// Counts the streams; only the newest one writes.
-    pub session: u64,
+    pub(crate) session: u64,
 }
 
 #[derive(Default)]
-pub struct Sink {
-    pub state: Mutex<State>,
+pub(crate) struct Sink {
+    pub(crate) state: Mutex<State>,
     /// The next chunks that fail.
-    pub fail_chunks: AtomicUsize,
+    pub(crate) fail_chunks: AtomicUsize,
     /// The stream breaks after so many frames; 0: never.
-    pub break_after_frames: AtomicU64,
+    pub(crate) break_after_frames: AtomicU64,
     /// Frames are taken, and nothing is given back.
-    pub hold_credit: AtomicBool,
+    pub(crate) hold_credit: AtomicBool,
     /// Bytes that came while credit was held.
-    pub held_bytes: AtomicU64,
-    pub unauthenticated: AtomicUsize,
-    pub fenced: AtomicBool,
+    pub(crate) held_bytes: AtomicU64,
+    pub(crate) unauthenticated: AtomicUsize,
+    pub(crate) fenced: AtomicBool,
 }
 
 #[derive(Clone)]
-pub struct SinkService(pub Arc<Sink>);
+pub(crate) struct SinkService(pub(crate) Arc<Sink>);
 
 fn answers<T: Send + 'static>(items: Vec<Result<T, Status>>) -> Response<Answers<T>> {
     Response::new(Box::pin(tokio_stream::iter(items)))

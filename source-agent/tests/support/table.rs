@@ -6,18 +6,18 @@ use strait_postgres::pgoutput::{TupleData, TupleValue};
 use strait_proto::v1;
 
 /// A row by column name; text as the source prints it.
-pub type Row = BTreeMap<String, Option<String>>;
+pub(crate) type Row = BTreeMap<String, Option<String>>;
 
 #[derive(Debug, Default, Clone)]
-pub struct Table {
-    pub rows: Vec<Row>,
-    pub conflicts: usize,
+pub(crate) struct Table {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) conflicts: usize,
     /// Positions by the column `id`, for tables that have it as their key.
     by_id: HashMap<String, usize>,
 }
 
 impl Table {
-    pub fn change(&mut self, relation: &v1::RelationDefinition, change: &v1::RowChange) {
+    pub(crate) fn change(&mut self, relation: &v1::RelationDefinition, change: &v1::RowChange) {
         let old = (!change.old_tuple.is_empty()).then(|| values(relation, &change.old_tuple));
         let new = (!change.new_tuple.is_empty()).then(|| values(relation, &change.new_tuple));
         match change.operation() {
@@ -44,14 +44,14 @@ impl Table {
         }
     }
 
-    pub fn insert(&mut self, row: Row) {
+    pub(crate) fn insert(&mut self, row: Row) {
         if let Some(Some(id)) = row.get("id") {
             self.by_id.insert(id.clone(), self.rows.len());
         }
         self.rows.push(row);
     }
 
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.rows.clear();
         self.by_id.clear();
     }
@@ -122,7 +122,7 @@ fn text(value: TupleValue) -> Option<String> {
 }
 
 /// Rows of COPY's text format.
-pub fn parse_copy(data: &[u8], columns: &[String]) -> Vec<Row> {
+pub(crate) fn parse_copy(data: &[u8], columns: &[String]) -> Vec<Row> {
     let text = std::str::from_utf8(data).unwrap();
     let lines = text.split_terminator('\n');
     lines

@@ -235,6 +235,21 @@ async fn releasing_what_never_was_is_no_error() -> Result<()> {
     fixture.release(fixture.command()).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_state_directory_is_no_loss() -> Result<()> {
+    let fixture = Fixture::new("sync_lost_state").await?;
+    for round in 0..2 {
+        let mut running = fixture.command().spawn()?;
+        running.wait_for_state("incremental", patience()).await?;
+        fixture.source.run(&format!("INSERT INTO t VALUES (-1 - {round}, 'since')")).await?;
+        compare::eventually_equal(&fixture.source, &fixture.destination, patience()).await?;
+        running.signal(Signal::Terminate).await?;
+        running.outcome(patience()).await?.assert_code(0)?;
+        std::fs::remove_dir_all(fixture.state().join("state"))?;
+    }
+    fixture.release(fixture.command()).await
+}
+
 /// Ended with 1, and said each of the words.
 fn failed(outcome: &Outcome, words: &[&str]) -> Result<()> {
     outcome.assert_code(1)?;
