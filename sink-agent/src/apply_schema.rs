@@ -29,7 +29,8 @@ pub(crate) async fn apply_schema(
     if !foreign.is_empty() {
         return refuse_foreign(&foreign, relay).await;
     }
-    // From here on a table of the model that stands is this task's, even if this process dies before it can say so.
+    // From here on a table of the model that stands is this task's, even if this process dies before it can
+    // say so.
     let coming: Vec<&TableName> = names.iter().filter(|name| !existing.contains(name)).collect();
     store::intend_tables(&client, &claim, &coming).await?;
 

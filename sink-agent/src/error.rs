@@ -1,6 +1,7 @@
 //! What can go wrong at the destination, and the one place that turns it into a gRPC status.
 //!
-//! The status' code says whose turn it is; its details are the encoded [`v1::Failure`] that the source-agent reports.
+//! The status' code says whose turn it is; its details are the encoded [`v1::Failure`] that the source-agent
+//! reports.
 
 use std::borrow::Cow;
 

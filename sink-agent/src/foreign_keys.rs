@@ -1,8 +1,9 @@
 //! Foreign keys, added behind the change stream.
 //!
-//! They wait until every table stands at one source position. Adding one takes a moment, between two transactions of the
-//! stream and without a look at the rows; validating reads the table, on a connection of its own, while changes flow on:
-//! every committed state of the destination is one that the source had, so what was valid there is valid here.
+//! They wait until every table stands at one source position. Adding one takes a moment, between two
+//! transactions of the stream and without a look at the rows; validating reads the table, on a connection of
+//! its own, while changes flow on: every committed state of the destination is one that the source had, so
+//! what was valid there is valid here.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,9 +23,9 @@ const LOCK_TIMEOUT_MS: u32 = 3_000;
 /// The pause before something that may pass is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Without this role the destination would enforce them while changes arrive out of order.
-const NO_REPLICA_ROLE: &str = "the destination's user may not set session_replication_role, so that foreign keys would be \
-                               enforced row by row while changes are applied: GRANT SET ON PARAMETER \
-                               session_replication_role TO the user (PostgreSQL 15 and later), or use a superuser";
+const NO_REPLICA_ROLE: &str = "the destination's user may not set session_replication_role, so that foreign keys would be enforced row by \
+     row while changes are applied: GRANT SET ON PARAMETER session_replication_role TO the user (PostgreSQL 15 \
+     and later), or use a superuser";
 
 /// The foreign keys of a task that do not stand as they should yet.
 pub(crate) struct ForeignKeys {
@@ -154,7 +155,8 @@ impl ForeignKeys {
         }
     }
 
-    /// Does one thing that can be done now, between two transactions of `client`; returns the results that it led to.
+    /// Does one thing that can be done now, between two transactions of `client`; returns the results that it
+    /// led to.
     pub(crate) async fn step(
         &mut self,
         client: &Client,

@@ -1,14 +1,16 @@
 //! The sink-agent: writes one side of a synchronisation, its destination.
 //!
 //! ```text
-//!  coordinator ──assignments, prechecks, releases──► worker ──► registry
-//!                                                                  │ who may call
-//!  source-agent ──OpenTask, schema, chunks, changes──► service ──► session ──► schema, copy, apply ──► PostgreSQL
-//!                                                                                 store (schema `strait`)
+//!  coordinator ──assignments, prechecks, releases──► worker ──► registry: who may call
+//!  source-agent ──OpenTask, schema, chunks, changes──► service ──► session ──► schema ─┐
+//!                                                                              copy ───┼──► PostgreSQL
+//!                                                                              apply ──┘
+//!                                                                              store: schema `strait`
 //! ```
 //!
-//! The destination is the truth about progress: rows and the position that covers them commit in one transaction, and
-//! every session begins with what the server says. Nothing is kept here that a restart would miss.
+//! The destination is the truth about progress: rows and the position that covers them commit in one
+//! transaction, and every session begins with what the server says. Nothing is kept here that a restart would
+//! miss.
 
 mod apply;
 mod apply_schema;
@@ -57,7 +59,8 @@ pub enum RunError {
 /// Serves the data plane on `listener` and works for the coordinator until the shutdown.
 ///
 /// # Errors
-/// When the listener cannot be served or the coordinator's address is none. Afterwards errors are retried or reported.
+/// When the listener cannot be served or the coordinator's address is none. Afterwards errors are retried or
+/// reported.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
     let registry = Arc::new(Registry::default());

@@ -69,8 +69,8 @@ pub(crate) async fn refuse_recovery(client: &Client) -> Result<(), Error> {
     let row = client.query_one("SELECT pg_is_in_recovery()", &[]).await.context("look at the destination")?;
     if row.get(0) {
         return Err(Error::NotNow(
-            "the destination is in recovery, a standby: it cannot be written. The endpoint has to lead to the primary \
-             (with several hosts in its URI: target_session_attrs=read-write)"
+            "the destination is in recovery, a standby: it cannot be written. The endpoint has to lead to \
+             the primary (with several hosts in its URI: target_session_attrs=read-write)"
                 .to_owned(),
         ));
     }

@@ -109,7 +109,8 @@ impl Registry {
         Ok(assignment)
     }
 
-    /// The same, but waits a moment for an assignment that is on its way: the coordinator tells both agents at once.
+    /// The same, but waits a moment for an assignment that is on its way: the coordinator tells both agents
+    /// at once.
     pub(crate) async fn wait_for(&self, caller: Option<&v1::TaskSession>) -> Result<Arc<Assignment>, Error> {
         let mut changes = self.changes.subscribe();
         let found = tokio::time::timeout(ASSIGNMENT_WAIT, async {

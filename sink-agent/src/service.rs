@@ -1,4 +1,5 @@
-//! The DataService: who may call, which session it belongs to, and what goes back. The work is done elsewhere.
+//! The DataService: who may call, which session it belongs to, and what goes back. The work is done
+//! elsewhere.
 
 use std::sync::Arc;
 

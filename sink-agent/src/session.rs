@@ -1,7 +1,7 @@
 //! Sessions of a task: from OpenTask until the next OpenTask, or until the assignment ends.
 //!
-//! At any time at most one session of a task is open here, and everything that its calls do ends with it. That is for
-//! promptness: what keeps an older session from writing is the fence in the server.
+//! At any time at most one session of a task is open here, and everything that its calls do ends with it.
+//! That is for promptness: what keeps an older session from writing is the fence in the server.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

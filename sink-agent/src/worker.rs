@@ -1,5 +1,5 @@
-//! What the coordinator may ask of a sink-agent. An assignment here is the right to be called by its source-agent: the
-//! source-agent drives, this agent answers.
+//! What the coordinator may ask of a sink-agent. An assignment here is the right to be called by its
+//! source-agent: the source-agent drives, this agent answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -153,6 +153,14 @@ async fn copy_then_changes_then_release() {
     .await;
     same(&world, &client, &TABLES).await;
 
+    // A key is dropped under the stream.
+    client.batch_execute("ALTER TABLE keyed DROP CONSTRAINT keyed_pkey").await.unwrap();
+    eventually("an identity for the table", async || {
+        client.batch_execute("UPDATE keyed SET t = 'keyless' WHERE id = 7").await.is_ok()
+    })
+    .await;
+    same(&world, &client, &TABLES).await;
+
     // Truncated whole, and one leaf alone.
     client.batch_execute("TRUNCATE p2").await.unwrap();
     client.batch_execute("TRUNCATE loose").await.unwrap();

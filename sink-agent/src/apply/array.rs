@@ -42,7 +42,8 @@ impl ToSql for TextArray {
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         out.reserve(20 + self.elements.len());
-        // Dimensions, whether there are NULLs, element type; then length and lower bound of the one dimension.
+        // Dimensions, whether there are NULLs, element type; then length and lower bound of the one
+        // dimension.
         out.put_i32(1);
         out.put_i32(i32::from(self.has_null));
         out.put_u32(TEXT_OID);

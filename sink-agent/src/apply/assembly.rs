@@ -5,10 +5,11 @@
 //!                       └─ larger than a batch: taken out piece by piece while it is still open
 //! ```
 //!
-//! It always makes progress within the source's credit: an open transaction that holds [`BATCH_BYTES_MAX`] is taken out as
-//! a piece, whole transactions are taken out whenever the executor has nothing to do, and what was taken out gives its
-//! credit back when it is done. So what keeps credit without being executed is less than a batch and a frame, and the
-//! credit window is larger than that: the source can always send what is missing to go on.
+//! It always makes progress within the source's credit: an open transaction that holds [`BATCH_BYTES_MAX`] is
+//! taken out as a piece, whole transactions are taken out whenever the executor has nothing to do, and what
+//! was taken out gives its credit back when it is done. So what keeps credit without being executed is less
+//! than a batch and a frame, and the credit window is larger than that: the source can always send what is
+//! missing to go on.
 //!
 //! Pure: no I/O, and no clock.
 
@@ -88,8 +89,8 @@ impl Assembly {
         queued + open < BATCH_BYTES_MAX && !self.open.as_ref().is_some_and(Open::is_full)
     }
 
-    /// Takes out what is to be executed next, if something is. `executing` says that the executor has work: then only a
-    /// full batch is handed over, so that the next one grows as large as the backlog makes it.
+    /// Takes out what is to be executed next, if something is. `executing` says that the executor has work:
+    /// then only a full batch is handed over, so that the next one grows as large as the backlog makes it.
     pub(crate) fn take(&mut self, executing: bool) -> Option<Pending> {
         if let Some(front) = self.queue.front() {
             let ready = !executing || self.queue.len() > 1 || front.is_full();
@@ -218,10 +219,12 @@ impl Assembly {
         Ok(())
     }
 
-    /// A frame was taken in whole: its credit goes back with the last of what it brought. Returns what goes back at once.
+    /// A frame was taken in whole: its credit goes back with the last of what it brought. Returns what goes
+    /// back at once.
     pub(crate) fn end_frame(&mut self, cost: u64) -> u64 {
         let holder = match (&mut self.open, self.queue.back_mut()) {
-            // A transaction of which nothing counts, however large, must not keep the credit that its end needs.
+            // A transaction of which nothing counts, however large, must not keep the credit that its end
+            // needs.
             (Some(open), _) if !open.operations.is_empty() => &mut open.credit,
             (_, Some(back)) => &mut back.credit,
             _ => &mut self.free_credit,
@@ -269,8 +272,8 @@ impl Open {
     }
 }
 
-/// Whether a change of the open transaction to a table counts: not if it was applied before, nor if the table's beginning
-/// contains it already.
+/// Whether a change of the open transaction to a table counts: not if it was applied before, nor if the
+/// table's beginning contains it already.
 fn counts(tables: &HashMap<u32, StreamedTable>, open: &Open, table_id: u32) -> Result<bool, Error> {
     if open.applied {
         return Ok(false);

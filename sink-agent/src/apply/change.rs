@@ -122,7 +122,8 @@ impl Builder<'_> {
             return Ok(ChangeKind::Update { old: None, new });
         };
         self.check_old(&old, old_is_full)?;
-        // A key that lies in TOAST is sent in the old tuple alone; a row without a key is compared as a whole.
+        // A key that lies in TOAST is sent in the old tuple alone; a row without a key is compared as a
+        // whole.
         let new = new.over(&old, |position| whole_row || relation.key_part(position).is_some());
         if whole_row {
             if !new.is_complete() {

@@ -11,9 +11,10 @@ use crate::store;
 /// Prepared statements that are kept; beyond it all are forgotten and prepared again.
 const STATEMENTS_MAX: usize = 1_000;
 
-/// Rows are found through an index, by values from arrays of any length. Plans that are made once and hold for ever need
-/// no statistics for that, and would be wrong where a table was small or empty when they were made: so nothing but index
-/// lookups is offered. A statement that compares texts turns hash joins on for itself.
+/// Rows are found through an index, by values from arrays of any length. Plans that are made once and hold
+/// for ever need no statistics for that, and would be wrong where a table was small or empty when they were
+/// made: so nothing but index lookups is offered. A statement that compares texts turns hash joins on for
+/// itself.
 const PLANNER_SQL: &str =
     "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;
 SET enable_mergejoin = off; SET jit = off";

@@ -1,4 +1,5 @@
-//! The executing half of a stream session: batches in, acks out, and what has to be done between transactions.
+//! The executing half of a stream session: batches in, acks out, and what has to be done between
+//! transactions.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use super::the_other_says_why;
 use crate::error::Error;
 use crate::foreign_keys::ForeignKeys;
 
-/// An idle position is written no more often than this: the heartbeat of an idle source must not cost a commit each.
+/// An idle position is written no more often than this: the heartbeat of an idle source must not cost a
+/// commit each.
 const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Executes the batches of one session.

@@ -4,13 +4,19 @@
 //!   BEGIN · fence moves the position · folded statements …    sent together, one round trip
 //!   COMMIT                                                    once every statement did what it had to
 //!
-//!   a statement was refused, or rows are missing:  ROLLBACK, and the same batch again row by row
+//!   a statement was refused, or rows are missing:  ROLLBACK, and the same batch again, that table row by row
 //! ```
 //!
-//! A transaction of the source that is larger than a batch stays open over several: each piece is a savepoint, and the
-//! last one moves the position. Nothing is ever committed in part.
+//! Tables do not depend on each other within a batch (foreign keys and triggers are off), so one that needs its rows changed
+//! one by one does not slow the others down. Only where the table is not known, or where too many fail, is all of it replayed
+//! in commit order.
+//!
+//! A transaction of the source that is larger than a batch stays open over several: each piece is a
+//! savepoint, and the last one moves the position. Nothing is ever committed in part.
 
+use hashbrown::HashSet;
 use strait_proto::Lsn;
+use strait_proto::v1::TableName;
 use tokio_postgres::Statement as Prepared;
 use tokio_postgres::types::PgLsn;
 
@@ -20,7 +26,7 @@ use super::change::{Change, Operation};
 use super::connection::Connection;
 use super::in_order;
 use super::pipeline::{Broken, Pipeline};
-use super::plan::{Statement, Step};
+use super::plan::{Statement, Step, plan};
 use super::truncate::truncate;
 use crate::error::{Context as _, Error};
 use crate::store::{self, BEGIN, Claim, Conflict, record_conflicts};
@@ -61,13 +67,56 @@ pub(crate) struct Outcome {
     pub(crate) fallback: Option<String>,
 }
 
+/// How many tables of a batch may turn out to need their rows changed one by one before all of it is.
+const IN_ORDER_MAX: usize = 8;
+
 /// Why a batch is replayed in order, or not.
 enum Setback {
-    /// Sets will not do, for this reason.
-    InOrder(String),
+    /// Sets will not do, for this table as far as it is known.
+    InOrder(Reason),
     /// Others were in the way: the same again.
     Contention(Error),
     Failed(Error),
+}
+
+/// Why sets will not do.
+struct Reason {
+    table: Option<TableName>,
+    text: String,
+}
+
+/// The plan of a batch, which changes as tables turn out to need their rows changed one by one.
+struct Plan<'a> {
+    operations: &'a [Operation],
+    planned: Option<&'a [Step]>,
+    replanned: Option<Vec<Step>>,
+    in_order: HashSet<TableName>,
+    /// The first reason, for people.
+    fallback: Option<String>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(operations: &'a [Operation], planned: Option<&'a [Step]>) -> Self {
+        let fallback = planned.is_none().then(|| CHAINS.to_owned());
+        Self { operations, planned, replanned: None, in_order: HashSet::new(), fallback }
+    }
+
+    /// What to run; none where only a replay of everything will do.
+    fn steps(&self) -> Option<&[Step]> {
+        self.replanned.as_deref().or(self.planned)
+    }
+
+    /// Makes another plan, now that the one before would not do.
+    fn change(&mut self, reason: Reason) {
+        self.fallback.get_or_insert(reason.text);
+        let narrower = match reason.table {
+            Some(table) => self.in_order.len() < IN_ORDER_MAX && self.in_order.insert(table),
+            None => false,
+        };
+        self.planned = None;
+        // What could be planned once can be planned with less; if not, the replay says why.
+        self.replanned = if narrower { plan(self.operations, &self.in_order).ok() } else { None };
+    }
 }
 
 impl Executor {
@@ -133,50 +182,35 @@ impl Executor {
         steps: Option<&[Step]>,
         end_lsn: Lsn,
     ) -> Result<Outcome, Error> {
-        let fallback = match self.whole_in_sets(steps, end_lsn).await? {
-            None => {
-                self.durable_lsn = end_lsn;
-                return Ok(Outcome::default());
-            }
-            Some(reason) => reason,
-        };
+        let mut plan = Plan::new(operations, steps);
+        let mut retries = 0;
         let begin = format!("{BEGIN}; {DEFERRED}");
+        while let Some(steps) = plan.steps() {
+            let setback = match self.sets(&begin, Some(end_lsn), steps).await {
+                Ok(conflicts) => match self.connection.client().batch_execute("COMMIT").await {
+                    Ok(()) => {
+                        self.durable_lsn = end_lsn;
+                        return Ok(Outcome { conflicts, fallback: plan.fallback });
+                    }
+                    Err(error) => Setback::from(Error::database("commit changes", error)),
+                },
+                Err(setback) => setback,
+            };
+            match setback {
+                Setback::Failed(error) => return Err(error),
+                Setback::Contention(error) if retries == CONTENTION_RETRIES_MAX => return Err(error),
+                Setback::Contention(_) => retries += 1,
+                Setback::InOrder(reason) => plan.change(reason),
+            }
+            // After a failed COMMIT there is no transaction any more, and this a warning.
+            self.connection.client().batch_execute("ROLLBACK").await.context("roll back a batch")?;
+        }
         self.connection.client().batch_execute(&begin).await.context("begin a transaction")?;
         self.fence(end_lsn).await?;
         let conflicts = self.in_order(operations).await?;
         self.connection.client().batch_execute("COMMIT").await.context("commit changes")?;
         self.durable_lsn = end_lsn;
-        Ok(Outcome { conflicts, fallback: Some(fallback) })
-    }
-
-    /// Applies and commits in sets, or says why that will not do.
-    async fn whole_in_sets(&mut self, steps: Option<&[Step]>, end_lsn: Lsn) -> Result<Option<String>, Error> {
-        let Some(steps) = steps else { return Ok(Some(CHAINS.to_owned())) };
-        let mut retries = 0;
-        loop {
-            let begin = format!("{BEGIN}; {DEFERRED}");
-            let setback = match self.sets(&begin, Some(end_lsn), steps).await {
-                Ok(()) => match self.connection.client().batch_execute("COMMIT").await {
-                    Ok(()) => return Ok(None),
-                    Err(error) => Setback::from(Error::database("commit changes", error)),
-                },
-                Err(setback) => setback,
-            };
-            let reason = match setback {
-                Setback::Failed(error) => return Err(error),
-                Setback::Contention(error) if retries == CONTENTION_RETRIES_MAX => return Err(error),
-                Setback::Contention(_) => {
-                    retries += 1;
-                    None
-                }
-                Setback::InOrder(reason) => Some(reason),
-            };
-            // After a failed COMMIT there is no transaction any more, and this a warning.
-            self.connection.client().batch_execute("ROLLBACK").await.context("roll back a batch")?;
-            if reason.is_some() {
-                return Ok(reason);
-            }
-        }
+        Ok(Outcome { conflicts, fallback: plan.fallback })
     }
 
     async fn piece(&mut self, operations: &[Operation], steps: Option<&[Step]>) -> Result<Outcome, Error> {
@@ -187,28 +221,22 @@ impl Executor {
             self.fence(self.durable_lsn).await?;
             self.in_pieces = true;
         }
-        let fallback = match steps {
-            None => {
-                self.connection.client().batch_execute(SAVEPOINT).await.context("begin a piece")?;
-                CHAINS.to_owned()
-            }
-            Some(steps) => match self.sets(SAVEPOINT, None, steps).await {
-                Ok(()) => {
+        let mut plan = Plan::new(operations, steps);
+        while let Some(steps) = plan.steps() {
+            match self.sets(SAVEPOINT, None, steps).await {
+                Ok(conflicts) => {
                     self.connection.client().batch_execute(RELEASE).await.context("end a piece")?;
-                    return Ok(Outcome::default());
+                    return Ok(Outcome { conflicts, fallback: plan.fallback });
                 }
-                Err(Setback::InOrder(reason)) => {
-                    let client = self.connection.client();
-                    client.batch_execute(ROLLBACK_PIECE).await.context("roll back a piece")?;
-                    client.batch_execute(SAVEPOINT).await.context("begin a piece")?;
-                    reason
-                }
+                Err(Setback::InOrder(reason)) => plan.change(reason),
                 Err(Setback::Contention(error) | Setback::Failed(error)) => return Err(error),
-            },
-        };
+            }
+            self.connection.client().batch_execute(ROLLBACK_PIECE).await.context("roll back a piece")?;
+        }
+        self.connection.client().batch_execute(SAVEPOINT).await.context("begin a piece")?;
         let conflicts = self.in_order(operations).await?;
         self.connection.client().batch_execute(RELEASE).await.context("end a piece")?;
-        Ok(Outcome { conflicts, fallback: Some(fallback) })
+        Ok(Outcome { conflicts, fallback: plan.fallback })
     }
 
     async fn fence(&self, next_lsn: Lsn) -> Result<(), Error> {
@@ -217,8 +245,13 @@ impl Executor {
         Ok(())
     }
 
-    /// Begins, fences where a position is given, and runs the steps.
-    async fn sets(&mut self, begin: &str, next_lsn: Option<Lsn>, steps: &[Step]) -> Result<(), Setback> {
+    /// Begins, fences where a position is given, and runs the steps; records and returns the conflicts that they met.
+    async fn sets(
+        &mut self,
+        begin: &str,
+        next_lsn: Option<Lsn>,
+        steps: &[Step],
+    ) -> Result<Vec<Conflict>, Setback> {
         let position = |lsn: Lsn| Parameter::Position(PgLsn::from(lsn.0));
         let fence = next_lsn.map(|next_lsn| [position(self.durable_lsn), position(next_lsn)]);
         let mut start = Start { begin: Some(begin), fence: fence.as_ref() };
@@ -228,15 +261,18 @@ impl Executor {
         }
         // Outside of a transaction it comes before, so that all of it can go out at once.
         let mut prepared = self.prepare(steps).await?.into_iter();
+        let mut conflicts = Vec::new();
         for run in steps.chunk_by(|left, right| is_set(left) && is_set(right)) {
             if is_set(&run[0]) {
                 self.together(&mut start, run, prepared.by_ref().take(run.len()).collect()).await?;
             } else {
                 self.together(&mut start, &[], Vec::new()).await?;
-                self.alone(&run[0]).await?;
+                conflicts.extend(self.alone(&run[0]).await?);
             }
         }
-        self.together(&mut start, &[], Vec::new()).await
+        self.together(&mut start, &[], Vec::new()).await?;
+        self.record(&conflicts).await?;
+        Ok(conflicts)
     }
 
     /// Sends what starts the transaction, if that has not gone yet, and the set-based statements of a run.
@@ -259,7 +295,7 @@ impl Executor {
                 queue(&mut pipeline, &mut sets, statement, prepared);
             }
         }
-        let affected = pipeline.flush().await.map_err(refused)?;
+        let affected = pipeline.flush().await.map_err(|broken| refused(broken, &sets))?;
         for (place, statement) in sets {
             let rows = affected.get(place).copied().unwrap_or_default();
             if statement.expected.is_some_and(|expected| rows < expected) {
@@ -276,26 +312,21 @@ impl Executor {
             if let Step::Set(statement) = step {
                 let one = self.connection.prepare(&statement.text).await;
                 let doing = || format!("prepare a change of table {}", statement.table);
-                prepared.push(one.map_err(|error| Setback::from(Error::database(doing(), error)))?);
+                let setback = |error| Setback::from(Error::database(doing(), error)).of(&statement.table);
+                prepared.push(one.map_err(setback)?);
             }
         }
         Ok(prepared)
     }
 
-    /// Runs a step that is not a set-based statement.
-    async fn alone(&mut self, step: &Step) -> Result<(), Setback> {
+    /// Runs a step that is not a set-based statement; returns the conflicts that it met.
+    async fn alone(&mut self, step: &Step) -> Result<Vec<Conflict>, Setback> {
         match step {
-            Step::Set(_) => Ok(()),
-            Step::Truncate(truncation) => Ok(truncate(self.connection.client(), truncation).await?),
-            Step::Rows(changes) => {
-                let conflicts = in_order::apply(&mut self.connection, changes.iter()).await?;
-                match conflicts.first() {
-                    None => Ok(()),
-                    // The replay records it together with all others of the batch.
-                    Some(conflict) => Err(missing(&conflict.table)),
-                }
-            }
+            Step::Set(_) => {}
+            Step::Truncate(truncation) => truncate(self.connection.client(), truncation).await?,
+            Step::Rows(changes) => return Ok(in_order::apply(&mut self.connection, changes.iter()).await?),
         }
+        Ok(Vec::new())
     }
 
     /// Replays operations in the open transaction and records the conflicts that they meet.
@@ -310,11 +341,16 @@ impl Executor {
                 }
             }
         }
-        if !conflicts.is_empty() {
-            let newest = conflicts.len().saturating_sub(store::CONFLICTS_MAX as usize);
-            record_conflicts(self.connection.client(), &self.claim.task_id, &conflicts[newest..]).await?;
-        }
+        self.record(&conflicts).await?;
         Ok(conflicts)
+    }
+
+    async fn record(&self, conflicts: &[Conflict]) -> Result<(), Error> {
+        if conflicts.is_empty() {
+            return Ok(());
+        }
+        let newest = conflicts.len().saturating_sub(store::CONFLICTS_MAX as usize);
+        record_conflicts(self.connection.client(), &self.claim.task_id, &conflicts[newest..]).await
     }
 }
 
@@ -358,12 +394,27 @@ fn queue<'a>(
     }
 }
 
-fn missing(table: &strait_proto::v1::TableName) -> Setback {
-    Setback::InOrder(format!("rows of table {table} are missing at the destination"))
+fn missing(table: &TableName) -> Setback {
+    let text = format!("rows of table {table} are missing at the destination");
+    Setback::InOrder(Reason { table: Some(table.clone()), text })
 }
 
-fn refused(broken: Broken) -> Setback {
-    Setback::from(Error::database("apply a batch", broken.error))
+fn refused(broken: Broken, sets: &[(usize, &Statement)]) -> Setback {
+    let setback = Setback::from(Error::database("apply a batch", broken.error));
+    match sets.iter().find(|(place, _)| *place == broken.place) {
+        Some((_, statement)) => setback.of(&statement.table),
+        None => setback,
+    }
+}
+
+impl Setback {
+    /// The same, of a table that is known.
+    fn of(self, table: &TableName) -> Self {
+        match self {
+            Self::InOrder(reason) => Self::InOrder(Reason { table: Some(table.clone()), ..reason }),
+            other => other,
+        }
+    }
 }
 
 impl From<Error> for Setback {
@@ -375,9 +426,10 @@ impl From<Error> for Setback {
         match server.code.code() {
             "40001" | "40P01" => Self::Contention(error),
             code => match code.get(..2).unwrap_or_default() {
-                // The connection, the server's resources, an operator: nothing that the changes could be blamed for.
+                // The connection, the server's resources, an operator: nothing that the changes could be
+                // blamed for.
                 "08" | "25" | "40" | "53" | "55" | "57" | "58" | "F0" | "XX" => Self::Failed(error),
-                _ => Self::InOrder(format!("{} (SQLSTATE {code})", server.message)),
+                _ => Self::InOrder(Reason { table: None, text: format!("{} (SQLSTATE {code})", server.message) }),
             },
         }
     }

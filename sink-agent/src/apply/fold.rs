@@ -9,12 +9,13 @@
 //!   …
 //! ```
 //!
-//! A change goes into the earliest stage that keeps the order of its own key; different keys are different rows, so that
-//! their order does not matter for the result. It may matter to a second unique index half-way: the server then refuses
-//! the statement, and the batch is replayed in order.
+//! A change goes into the earliest stage that keeps the order of its own key; different keys are different
+//! rows, so that their order does not matter for the result. It may matter to a second unique index half-way:
+//! the server then refuses the statement, and the batch is replayed in order.
 //!
-//! Keys are compared by their bytes. Two texts of one value (1.0 and 1.00) are two keys here, and that is exact: a unique
-//! index lets at most one of them live at a time, whoever leaves is deleted, and deletes come first.
+//! Keys are compared by their bytes. Two texts of one value (1.0 and 1.00) are two keys here, and that is
+//! exact: a unique index lets at most one of them live at a time, whoever leaves is deleted, and deletes come
+//! first.
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ use super::relation::{Key, Relation};
 use super::tuple::Tuple;
 use crate::error::Error;
 
-/// So many stages of one table are executed in sets. A table whose keys move in chains is replayed in order instead.
+/// So many stages of one table are executed in sets. A table whose keys move in chains is replayed in order
+/// instead.
 const STAGES_MAX: usize = 32;
 
 /// A state of a row, as the relation that sent it lays it out.
@@ -44,7 +46,8 @@ pub(crate) enum Stage {
     Moves(Vec<(Image, Image)>),
 }
 
-/// To be executed in the order of the fields. A key may be in one of the first two and in the last, otherwise once.
+/// To be executed in the order of the fields. A key may be in one of the first two and in the last, otherwise
+/// once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NetEffects {
     /// Rows that are there.
@@ -203,8 +206,8 @@ impl Fold {
 }
 
 impl Effect {
-    /// Takes in what happens to the same row next, or gives it back where that has to be seen by the server on its own:
-    /// it contradicts what happened before, and may be a conflict.
+    /// Takes in what happens to the same row next, or gives it back where that has to be seen by the server
+    /// on its own: it contradicts what happened before, and may be a conflict.
     fn then(&mut self, net: Net, image: Image) -> Result<(), Image> {
         let (net, image) = match (self.net, net) {
             (Net::Insert | Net::Replace | Net::Update, Net::Update) => match self.merged(&image) {

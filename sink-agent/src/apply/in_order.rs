@@ -1,8 +1,9 @@
-//! Changes row by row in commit order: where sets will not do, because a constraint was violated half-way, rows are
-//! missing, or equal rows are not equal to the destination.
+//! Changes row by row in commit order: where sets will not do, because a constraint was violated half-way,
+//! rows are missing, or equal rows are not equal to the destination.
 //!
-//! Slower, and the meaning of everything: an insert overwrites what has any of its unique values, a change of a row that is
-//! missing is left out and recorded. Whatever fails here fails for good, with the row's table named.
+//! Slower, and the meaning of everything: an insert overwrites what has any of its unique values, a change of
+//! a row that is missing is left out and recorded. Whatever fails here fails for good, with the row's table
+//! named.
 
 use std::sync::Arc;
 
@@ -69,7 +70,8 @@ struct Text<'a> {
     columns: Vec<(&'a Tuple, Vec<usize>)>,
 }
 
-/// Which statement: relation by address (the changes keep it alive), purpose, place among its kind, columns set.
+/// Which statement: relation by address (the changes keep it alive), purpose, place among its kind, columns
+/// set.
 type TextKey = (usize, Purpose, usize, Vec<usize>);
 
 struct Writer<'a> {
@@ -263,11 +265,13 @@ fn conflict(change: &Change, reason: ConflictReason) -> Conflict {
     }
 }
 
-/// SQLSTATEs that say that the table is not what it was when the session read its shape: undefined table, column,
-/// function or conflict target, wrong type, no such cast. The next session reads it anew and knows better.
+/// SQLSTATEs that say that the table is not what it was when the session read its shape: undefined table,
+/// column, function or conflict target, wrong type, no such cast. The next session reads it anew and knows
+/// better.
 const SHAPE_CHANGED: [&str; 6] = ["42P01", "42703", "42883", "42P10", "42804", "42846"];
 
-/// A change that cannot be applied row by row either: definite, unless the server itself has a passing problem.
+/// A change that cannot be applied row by row either: definite, unless the server itself has a passing
+/// problem.
 fn explained(change: &Change, error: Error) -> Error {
     let failure = error.failure();
     let Some(server) = error.database_error().and_then(strait_postgres::Error::server_error) else {
@@ -294,8 +298,8 @@ fn explained(change: &Change, error: Error) -> Error {
     );
     let remedy = if failure.remedy.is_empty() {
         format!(
-            "Make table {table} at the destination accept what the source has (its columns, types and constraints), then \
-             resume the task."
+            "Make table {table} at the destination accept what the source has (its columns, types and \
+             constraints), then resume the task."
         )
     } else {
         failure.remedy

@@ -9,14 +9,15 @@
 //!   └──────────── acks, credit, notices ────────────────┘
 //! ```
 //!
-//! Why it makes progress: the receiver stops reading only while it holds a batch or more, and then there is something for
-//! the executor; the executor waits for nothing but the database and the source's reading of replies, of which there are
-//! few. Credit that a frame cost goes back when the last of what it brought is executed (`assembly` says why that is
-//! always possible).
+//! Why it makes progress: the receiver stops reading only while it holds a batch or more, and then there is
+//! something for the executor; the executor waits for nothing but the database and the source's reading of
+//! replies, of which there are few. Credit that a frame cost goes back when the last of what it brought is
+//! executed (`assembly` says why that is always possible).
 //!
-//! Why nothing is lost or applied twice: the position moves in the transaction that writes the rows, by a compare-and-swap
-//! in the server that only the holder of the newest claim can make from the position that it has read. Whenever anything
-//! breaks, the session ends, what was not committed is rolled back, and the next session starts from what the server says.
+//! Why nothing is lost or applied twice: the position moves in the transaction that writes the rows, by a
+//! compare-and-swap in the server that only the holder of the newest claim can make from the position that it
+//! has read. Whenever anything breaks, the session ends, what was not committed is rolled back, and the next
+//! session starts from what the server says.
 
 mod array;
 mod assembly;
@@ -77,8 +78,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Applies changes until the source ends the stream. Dropped, it leaves nothing running and rolls back what was not
-    /// committed.
+    /// Applies changes until the source ends the stream. Dropped, it leaves nothing running and rolls back
+    /// what was not committed.
     pub(crate) async fn run(self) -> Result<(), Error> {
         let Progress { checkpoint, tables, model, .. } = self.progress;
         let checkpoint =

@@ -1,7 +1,8 @@
-//! Tables without a key: rows are counted. An insert adds one copy of a row, a delete takes one away, an update does both;
-//! of each row only the difference is executed.
+//! Tables without a key: rows are counted. An insert adds one copy of a row, a delete takes one away, an
+//! update does both; of each row only the difference is executed.
 //!
-//! Which of several equal rows goes makes no difference, as long as the destination keeps nothing of its own beside them.
+//! Which of several equal rows goes makes no difference, as long as the destination keeps nothing of its own
+//! beside them.
 
 use std::sync::Arc;
 

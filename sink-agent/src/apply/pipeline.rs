@@ -1,7 +1,7 @@
 //! Statements that are sent without waiting for each other's answers.
 //!
-//! The server executes them in the order in which they were queued; after one that failed, those of the same transaction
-//! fail too. Answers are small, so that as many statements as a batch has may be under way.
+//! The server executes them in the order in which they were queued; after one that failed, those of the same
+//! transaction fail too. Answers are small, so that as many statements as a batch has may be under way.
 
 use std::pin::Pin;
 
@@ -53,7 +53,8 @@ impl<'a> Pipeline<'a> {
         }));
     }
 
-    /// Sends what is queued and waits for all of it: how many rows each statement affected, or the first failure.
+    /// Sends what is queued and waits for all of it: how many rows each statement affected, or the first
+    /// failure.
     pub(crate) async fn flush(&mut self) -> Result<Vec<u64>, Broken> {
         let mut running: Vec<Pin<Box<MaybeDone<Pending<'a>>>>> =
             self.queued.drain(..).map(|pending| Box::pin(maybe_done(pending))).collect();

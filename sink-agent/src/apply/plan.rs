@@ -1,8 +1,9 @@
-//! From the operations of a batch to the steps that the executor runs: statements with their parameters, in order.
+//! From the operations of a batch to the steps that the executor runs: statements with their parameters, in
+//! order.
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use strait_proto::v1::TableName;
 
 use super::array::Parameter;
@@ -56,9 +57,9 @@ impl From<Error> for Unplanned {
     }
 }
 
-/// Plans a batch.
-pub(crate) fn plan(operations: &[Operation]) -> Result<Vec<Step>, Unplanned> {
-    let mut planner = Planner::default();
+/// Plans a batch. The changes of the tables named by `in_order` are left to be made one by one: sets would not do.
+pub(crate) fn plan(operations: &[Operation], in_order: &HashSet<TableName>) -> Result<Vec<Step>, Unplanned> {
+    let mut planner = Planner { steps: Vec::new(), tables: Vec::new(), places: HashMap::new(), in_order };
     for operation in operations {
         match operation {
             Operation::Row(change) => planner.row(change)?,
@@ -73,12 +74,12 @@ pub(crate) fn plan(operations: &[Operation]) -> Result<Vec<Step>, Unplanned> {
 }
 
 /// Collects changes per table until something has to be seen by all of them.
-#[derive(Default)]
-struct Planner {
+struct Planner<'a> {
     steps: Vec<Step>,
     /// In the order of their first change.
     tables: Vec<TableChanges>,
     places: HashMap<u32, usize>,
+    in_order: &'a HashSet<TableName>,
 }
 
 struct TableChanges {
@@ -93,7 +94,7 @@ enum Changes {
     InOrder(Vec<Change>),
 }
 
-impl Planner {
+impl Planner<'_> {
     fn row(&mut self, change: &Change) -> Result<(), Unplanned> {
         let relation = &change.relation;
         if let Some(place) = self.places.get(&relation.table_id)
@@ -103,7 +104,8 @@ impl Planner {
         }
         let tables = &mut self.tables;
         let place = *self.places.entry(relation.table_id).or_insert_with(|| {
-            tables.push(TableChanges::new(relation));
+            let in_order = self.in_order.contains(&relation.target.name);
+            tables.push(TableChanges::new(relation, in_order));
             tables.len() - 1
         });
         match &mut tables[place].changes {
@@ -227,8 +229,9 @@ impl Planner {
 }
 
 impl TableChanges {
-    fn new(relation: &Arc<Relation>) -> Self {
+    fn new(relation: &Arc<Relation>, in_order: bool) -> Self {
         let changes = match relation.lookup.by {
+            _ if in_order => Changes::InOrder(Vec::new()),
             LookupBy::WholeRow if relation.in_order => Changes::InOrder(Vec::new()),
             LookupBy::WholeRow => Changes::Counted(Multiset::default()),
             LookupBy::Index | LookupBy::Text => Changes::Keyed(Fold::default()),
@@ -236,8 +239,8 @@ impl TableChanges {
         Self { relation: Arc::clone(relation), changes }
     }
 
-    /// Whether a relation's changes can be folded together with those before: its rows are found in the same way, in a
-    /// table of the same shape.
+    /// Whether a relation's changes can be folded together with those before: its rows are found in the same
+    /// way, in a table of the same shape.
     fn takes(&self, relation: &Arc<Relation>) -> bool {
         let own = &self.relation;
         Arc::ptr_eq(own, relation)

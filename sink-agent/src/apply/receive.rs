@@ -1,11 +1,12 @@
 //! The receiving half of a stream session: frames in, planned batches out.
 //!
-//! It reads on while the executor works, as long as there is room, and plans a full batch ahead. Relations are matched to
-//! tables here, over a connection of their own, so that the order of the stream is all that decides.
+//! It reads on while the executor works, as long as there is room, and plans a full batch ahead. Relations
+//! are matched to tables here, over a connection of their own, so that the order of the stream is all that
+//! decides.
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use prost::Message as _;
 use strait_postgres::Client;
 use strait_proto::v1::{self, RelationDefinition, change, stream_changes_request::Message};
@@ -108,7 +109,7 @@ fn planned(pending: Pending) -> Result<Batch, Error> {
     let steps = if operations.iter().any(large) {
         None
     } else {
-        match plan(&operations) {
+        match plan(&operations, &HashSet::new()) {
             Ok(steps) => Some(steps),
             Err(Unplanned::InOrder) => None,
             Err(Unplanned::Failed(error)) => return Err(error),
@@ -129,12 +130,14 @@ impl Relations {
         Self { client, by_id: HashMap::new() }
     }
 
-    /// Takes a definition in. The table's shape is read again, because a definition is repeated when something changed.
+    /// Takes a definition in. The table's shape is read again, because a definition is repeated when
+    /// something changed.
     async fn define(&mut self, definition: RelationDefinition) -> Result<(), Error> {
         let name =
             definition.target.as_ref().ok_or_else(|| Error::protocol("a relation without a target"))?;
         let target = Target::load(&self.client, name).await?;
-        // Relations of one table share its shape, so that their changes can be told to fit together at a glance.
+        // Relations of one table share its shape, so that their changes can be told to fit together at a
+        // glance.
         let same = self.by_id.values().find(|(_, relation)| *relation.target == target);
         let target = same.map_or_else(|| Arc::new(target), |(_, relation)| Arc::clone(&relation.target));
         let relation = Relation::resolve(&definition, target)?;

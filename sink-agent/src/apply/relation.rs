@@ -27,8 +27,8 @@ pub(crate) struct Relation {
     pub(crate) lookup: Lookup,
     /// For each of the lookup's columns, the position of its value in a tuple.
     pub(crate) lookup_positions: Vec<usize>,
-    /// Its rows have no key and the destination keeps values of its own beside them: which of several equal rows is
-    /// changed matters then, so changes are made one by one in order.
+    /// Its rows have no key and the destination keeps values of its own beside them: which of several equal
+    /// rows is changed matters then, so changes are made one by one in order.
     pub(crate) in_order: bool,
     pub(crate) identity: ReplicaIdentity,
 }
@@ -129,13 +129,14 @@ impl Relation {
         Ok(key.into())
     }
 
-    /// The columns of the unique index by which an insert overwrites a row that is there; none where there is no such
-    /// index, or where the row has to be taken out first because UPDATE cannot set all of it.
+    /// The columns of the unique index by which an insert overwrites a row that is there; none where there is
+    /// no such index, or where the row has to be taken out first because UPDATE cannot set all of it.
     pub(crate) fn overwrites_by(&self) -> Option<&[usize]> {
         (self.lookup.by == LookupBy::Index && !self.deletes_first()).then_some(&*self.lookup.columns)
     }
 
-    /// An identity column outside the key, which only an INSERT can write: what an insert finds is deleted first.
+    /// An identity column outside the key, which only an INSERT can write: what an insert finds is deleted
+    /// first.
     pub(crate) fn deletes_first(&self) -> bool {
         self.lookup.by != LookupBy::WholeRow
             && self.outside_key.iter().any(|column| self.target.columns[*column].identity_always)
@@ -168,7 +169,8 @@ impl Relation {
     }
 }
 
-/// The lookup of a relation: its own identity where it has one, else the best unique index, else the whole row.
+/// The lookup of a relation: its own identity where it has one, else the best unique index, else the whole
+/// row.
 fn choose_lookup(
     target: &Target,
     identity: ReplicaIdentity,
@@ -214,7 +216,8 @@ fn columns_missing(target: &Target, missing: &[&str]) -> Error {
     Error::refused(
         format!("table {} at the destination lacks what the source has: {}", target.name, missing.join(", ")),
         format!(
-            "ALTER TABLE {} {}; with the types of the source, then resume; or create the task anew without the table.",
+            "ALTER TABLE {} {}; with the types of the source, then resume; or create the task anew without \
+             the table.",
             target.sql_name,
             additions.join(", ")
         ),

@@ -1,5 +1,5 @@
-//! The statements that change rows: for many rows at once, from one `text[]` per column, or for one row, from one text per
-//! column. The same builders make both.
+//! The statements that change rows: for many rows at once, from one `text[]` per column, or for one row, from
+//! one text per column. The same builders make both.
 //!
 //! Parameters come in a fixed order: what finds the row (the lookup's columns), then what it is set to.
 
@@ -92,14 +92,15 @@ pub(crate) fn delete_copies(target: &Target, columns: &[usize]) -> String {
     format!(
         "DELETE FROM {only} AS d WHERE d.ctid = ANY (ARRAY(SELECT m.id FROM \
          (SELECT t.ctid AS id, s.n, row_number() OVER (PARTITION BY s.i) AS copy \
-         FROM {only} AS t JOIN {} WITH ORDINALITY AS s ({}) ON {stands} = {wanted}) AS m WHERE m.copy <= m.n))",
+         FROM {only} AS t JOIN {} WITH ORDINALITY AS s ({}) ON {stands} = {wanted}) AS m \
+         WHERE m.copy <= m.n))",
         unnest_counted(count),
         list((1..=count).map(|number| format!("c{number}")).chain(["n".to_owned(), "i".to_owned()])),
     )
 }
 
-/// Sets columns of the rows that the lookup finds. Where UPDATE cannot set one of them, the row is taken out and put in
-/// again with what it had in the others.
+/// Sets columns of the rows that the lookup finds. Where UPDATE cannot set one of them, the row is taken out
+/// and put in again with what it had in the others.
 ///
 /// Parameters: the lookup's columns, then the columns set.
 pub(crate) fn update(target: &Target, lookup: &Lookup, set: &[usize], form: Form) -> String {
@@ -136,7 +137,8 @@ fn rewrite(target: &Target, keys: usize, set: &[usize], found: &str, form: Form)
         }));
     let source = form.source("USING", keys + set.len());
     format!(
-        "WITH gone AS (DELETE FROM {} AS t{source} WHERE {found} RETURNING {returning}) {} SELECT {selected} FROM gone",
+        "WITH gone AS (DELETE FROM {} AS t{source} WHERE {found} RETURNING {returning}) \
+         {} SELECT {selected} FROM gone",
         target.only(),
         insert_into(target, &writable)
     )
@@ -144,8 +146,8 @@ fn rewrite(target: &Target, keys: usize, set: &[usize], found: &str, form: Form)
 
 /// Deletes rows other than the one that is about to be written which have its values in a unique index.
 ///
-/// Parameters: the index' columns; then, where there is a lookup, its columns as they find the row itself. With `existing`
-/// nothing is deleted unless that row is there.
+/// Parameters: the index' columns; then, where there is a lookup, its columns as they find the row itself.
+/// With `existing` nothing is deleted unless that row is there.
 pub(crate) fn displace(target: &Target, index: &UniqueIndex, own: Option<&Lookup>, existing: bool) -> String {
     let taken = index_matches(target, index, "t");
     let mut statement = format!("DELETE FROM {} AS t WHERE {taken}", target.only());
@@ -193,7 +195,8 @@ fn matches(target: &Target, lookup: &Lookup, alias: &str, first: usize, form: Fo
         LookupBy::Text => format!("{} = {}", row_text(stands(alias)), row_text(wanted)),
         // One of several equal rows. A partitioned table's rows are found by their partition as well.
         LookupBy::WholeRow => format!(
-            "({alias}.tableoid, {alias}.ctid) = (SELECT x.tableoid, x.ctid FROM {} AS x WHERE {} = {} LIMIT 1)",
+            "({alias}.tableoid, {alias}.ctid) = \
+             (SELECT x.tableoid, x.ctid FROM {} AS x WHERE {} = {} LIMIT 1)",
             target.only(),
             row_text(stands("x")),
             row_text(wanted)
@@ -201,11 +204,11 @@ fn matches(target: &Target, lookup: &Lookup, alias: &str, first: usize, form: Fo
     }
 }
 
-/// Values as an array of what their types' output functions print, compared byte by byte: serves every type, tells 1.0
-/// from 1.00, and NULL equals NULL.
+/// Values as an array of what their types' output functions print, compared byte by byte: serves every type,
+/// tells 1.0 from 1.00, and NULL equals NULL.
 ///
-/// A cast to text would not do: `bpchar` loses blanks, `inet` its mask. `num_nulls` instead of IS NULL, which is true for
-/// a composite value of NULLs.
+/// A cast to text would not do: `bpchar` loses blanks, `inet` its mask. `num_nulls` instead of IS NULL, which
+/// is true for a composite value of NULLs.
 fn row_text(values: impl IntoIterator<Item = String>) -> String {
     let printed = values
         .into_iter()
@@ -276,7 +279,8 @@ mod tests {
         assert_eq!(
             update(&table, &by_index(&[0]), &[1], Form::Rows),
             "UPDATE ONLY \"public\".\"t\" AS t SET \"name\" = s.c2 \
-             FROM unnest($1::text[], $2::text[]) AS s (c1, c2) WHERE t.\"id\" OPERATOR(pg_catalog.=) s.c1::integer"
+             FROM unnest($1::text[], $2::text[]) AS s (c1, c2) \
+             WHERE t.\"id\" OPERATOR(pg_catalog.=) s.c1::integer"
         );
         assert_eq!(
             delete(&table, &by_index(&[0]), Form::Rows),
@@ -308,7 +312,8 @@ mod tests {
         table.columns[0].identity_always = true;
         assert_eq!(
             update(&table, &by_index(&[0]), &[0], Form::Rows),
-            "WITH gone AS (DELETE FROM ONLY \"public\".\"t\" AS t USING unnest($1::text[], $2::text[]) AS s (c1, c2) \
+            "WITH gone AS (DELETE FROM ONLY \"public\".\"t\" AS t \
+             USING unnest($1::text[], $2::text[]) AS s (c1, c2) \
              WHERE t.\"id\" OPERATOR(pg_catalog.=) s.c1::integer \
              RETURNING t.\"id\" AS t0, t.\"name\" AS t1, t.\"local\" AS t2, s.c2) \
              INSERT INTO \"public\".\"t\" (\"id\", \"name\", \"local\") OVERRIDING SYSTEM VALUE \

@@ -1,4 +1,5 @@
-//! A table of the destination as its own catalogs describe it: what may be written, and by what a row is found.
+//! A table of the destination as its own catalogs describe it: what may be written, and by what a row is
+//! found.
 
 use strait_postgres::Client;
 use strait_postgres::quote::{identifier, qualified};
@@ -25,8 +26,8 @@ pub(crate) struct TargetColumn {
     pub(crate) name: String,
     /// Quoted.
     pub(crate) sql_name: String,
-    /// Its type without the modifier, to which a text is cast. The modifier is left to the assignment, which raises where
-    /// a cast would cut the value off.
+    /// Its type without the modifier, to which a text is cast. The modifier is left to the assignment, which
+    /// raises where a cast would cut the value off.
     pub(crate) sql_type: String,
     /// The server computes it: never written.
     pub(crate) generated: bool,
@@ -39,8 +40,8 @@ pub(crate) struct TargetColumn {
 pub(crate) struct UniqueIndex {
     /// Positions in [`Target::columns`], in the order of the index.
     pub(crate) columns: Vec<usize>,
-    /// The index' own equality of each column, as `OPERATOR(schema.=)`: the search path would choose another one for
-    /// types of extensions.
+    /// The index' own equality of each column, as `OPERATOR(schema.=)`: the search path would choose another
+    /// one for types of extensions.
     pub(crate) operators: Vec<String>,
     pub(crate) primary: bool,
     /// All its columns are NOT NULL.
@@ -59,7 +60,8 @@ const COLUMNS_SQL: &str =
  WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum";
 
-/// The equality of a btree index' column is strategy 3 of its operator family, for the type that its class takes.
+/// The equality of a btree index' column is strategy 3 of its operator family, for the type that its class
+/// takes.
 const UNIQUE_SQL: &str = "SELECT i.indisprimary,
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
        bool_and(a.attnotnull),
@@ -139,7 +141,8 @@ impl Target {
         })
     }
 
-    /// The table in a FROM, UPDATE or DELETE: children of plain inheritance have their own rows and relations.
+    /// The table in a FROM, UPDATE or DELETE: children of plain inheritance have their own rows and
+    /// relations.
     pub(crate) fn only(&self) -> String {
         if self.ordinary { format!("ONLY {}", self.sql_name) } else { self.sql_name.clone() }
     }

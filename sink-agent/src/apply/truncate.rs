@@ -8,13 +8,15 @@ use tokio_postgres::types::Type;
 use super::change::Truncation;
 use crate::error::{Context as _, Error};
 
-/// Of each table: its place in the list, whether its rows are its own, and whether a table outside of the list refers to
-/// it. TRUNCATE refuses such a table whatever the replication role, and whether or not a row refers to another.
+/// Of each table: its place in the list, whether its rows are its own, and whether a table outside of the
+/// list refers to it. TRUNCATE refuses such a table whatever the replication role, and whether or not a row
+/// refers to another.
 const TABLES_SQL: &str = "WITH t AS (
     SELECT w.place, c.oid, c.relkind
       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (schema_name, table_name, place)
            JOIN pg_namespace AS n ON n.nspname = w.schema_name
-           JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = w.table_name AND c.relkind IN ('r', 'p'))
+           JOIN pg_class AS c
+               ON c.relnamespace = n.oid AND c.relname = w.table_name AND c.relkind IN ('r', 'p'))
 SELECT t.place, t.relkind = 'r',
        EXISTS (SELECT FROM pg_constraint AS k
                 WHERE k.contype = 'f' AND k.confrelid = t.oid AND k.conrelid NOT IN (SELECT oid FROM t))

@@ -1,6 +1,7 @@
 //! A row of the change stream: checked bytes, read in place.
 //!
-//! Values are read as slices of the frame that brought them; only a key that has to outlive a walk shares the buffer.
+//! Values are read as slices of the frame that brought them; only a key that has to outlive a walk shares the
+//! buffer.
 
 use bytes::Bytes;
 use strait_postgres::pgoutput::{DecodeError, TupleBuilder, TupleData, TupleValue};
@@ -82,8 +83,8 @@ impl Tuple {
         self.bytes.slice_ref(content)
     }
 
-    /// This newer state of a row with the values that it lacks taken from an older one of the same relation, at the
-    /// positions for which `from_older` says so.
+    /// This newer state of a row with the values that it lacks taken from an older one of the same relation,
+    /// at the positions for which `from_older` says so.
     pub(crate) fn over(&self, older: &Self, from_older: impl Fn(usize) -> bool) -> Self {
         if self.complete {
             return self.clone();

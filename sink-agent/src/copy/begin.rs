@@ -11,7 +11,8 @@ use crate::error::{Context as _, Error};
 use crate::session::Session;
 use crate::store::{self, BEGIN, in_transaction};
 
-/// Empties the tables, raises their generations, forgets their chunks; the first time it creates the checkpoint.
+/// Empties the tables, raises their generations, forgets their chunks; the first time it creates the
+/// checkpoint.
 pub(crate) async fn begin_tables(
     session: &Session,
     request: v1::BeginTablesRequest,
@@ -74,19 +75,20 @@ async fn empty(
 pub(crate) fn other_cluster(stands: &v1::SourceIdentity, source: &v1::SourceIdentity) -> Error {
     let cause = if stands.system_identifier == source.system_identifier {
         format!(
-            "the source is on timeline {} now; the destination's position belongs to timeline {}: after a failover or a \
-             restore of the source it may lie on a history that was abandoned",
+            "the source is on timeline {} now; the destination's position belongs to timeline {}: after a \
+             failover or a restore of the source it may lie on a history that was abandoned",
             source.timeline, stands.timeline
         )
     } else {
         format!(
-            "the source is another cluster (system identifier {}) than the one that the destination's position belongs \
-             to ({})",
+            "the source is another cluster (system identifier {}) than the one that the destination's \
+             position belongs to ({})",
             source.system_identifier, stands.system_identifier
         )
     };
     Error::refused(
         cause,
-        "Point the task's source endpoint back to the cluster that it began with, or release the task and create it anew.",
+        "Point the task's source endpoint back to the cluster that it began with, or release the task and \
+         create it anew.",
     )
 }

@@ -9,8 +9,8 @@ use crate::schema;
 use crate::session::Session;
 use crate::store::{self, finish_copy, set_ready};
 
-/// Marks the table copied, builds what rows did not have to wait for, marks it ready. After a crash at any point the same
-/// call goes on where it stopped.
+/// Marks the table copied, builds what rows did not have to wait for, marks it ready. After a crash at any
+/// point the same call goes on where it stopped.
 pub(crate) async fn finish_table(
     session: &Session,
     request: &v1::FinishTableRequest,

@@ -1,6 +1,7 @@
 //! The full copy: tables begin, chunks arrive, tables are finished.
 //!
-//! Whatever happens in between, the ledger says which chunks stand: a chunk's rows and its line commit together.
+//! Whatever happens in between, the ledger says which chunks stand: a chunk's rows and its line commit
+//! together.
 
 mod begin;
 mod chunk;

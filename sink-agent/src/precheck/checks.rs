@@ -107,8 +107,8 @@ impl Checks<'_> {
         let quoted = shown(foreign.iter().map(|table| qualified(&table.schema, &table.name)));
         failed(
             format!("{} exist already: {names}", foreign.len()),
-            "tables of the same names stand at the destination, and this task did not create them: their rows would mix \
-             with the source's",
+            "tables of the same names stand at the destination, and this task did not create them: their \
+             rows would mix with the source's",
             format!(
                 "Drop or rename them at the destination (DROP TABLE {quoted};), or exclude them from the task: \
                  `objects: {{exclude: [{names}]}}`."
@@ -166,7 +166,8 @@ impl Checks<'_> {
                 let user = identifier(row.get(0));
                 warning(
                     "the user may not set session_replication_role",
-                    "foreign keys would be enforced and triggers fire while changes are applied: foreign keys are left out",
+                    "foreign keys would be enforced and triggers fire while changes are applied: foreign \
+                     keys are left out",
                     format!(
                         "GRANT SET ON PARAMETER session_replication_role TO {user}; (PostgreSQL 15 and later)"
                     ),

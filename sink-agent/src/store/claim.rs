@@ -48,7 +48,8 @@ const CLAIM_SQL: &str =
         WHERE c.epoch <= EXCLUDED.epoch
     RETURNING nonce::text";
 
-/// Takes the task over for `epoch`, or for a new session of it, and leaves no transaction of an older holder behind.
+/// Takes the task over for `epoch`, or for a new session of it, and leaves no transaction of an older holder
+/// behind.
 ///
 /// # Errors
 /// [`Error::StaleEpoch`] when a newer epoch has held the task already.
@@ -79,7 +80,8 @@ pub(crate) async fn claim(
     }
 }
 
-/// Ends the backends that earlier holders of the task left behind and waits until they are gone; returns how many.
+/// Ends the backends that earlier holders of the task left behind and waits until they are gone; returns how
+/// many.
 pub(crate) async fn terminate_leftovers(client: &Client, task_id: &TaskId) -> Result<i64, Error> {
     let name = application_name(task_id);
     let row = client

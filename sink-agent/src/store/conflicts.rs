@@ -44,14 +44,16 @@ impl ConflictReason {
 
 const RECORD_SQL: &str = "INSERT INTO strait.conflict
            (task_id, schema_name, table_name, operation, reason, row_key, commit_lsn)
-    SELECT $1, c.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::pg_lsn[]) AS c";
+    SELECT $1, c.*
+      FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::pg_lsn[]) AS c";
 
 const TRIM_SQL: &str = "DELETE FROM strait.conflict
  WHERE task_id = $1
    AND conflict_id < (SELECT conflict_id FROM strait.conflict WHERE task_id = $1
                        ORDER BY conflict_id DESC OFFSET $2 LIMIT 1)";
 
-/// Within the transaction that leaves the changes out: records them, and forgets the oldest beyond [`CONFLICTS_MAX`].
+/// Within the transaction that leaves the changes out: records them, and forgets the oldest beyond
+/// [`CONFLICTS_MAX`].
 pub(crate) async fn record_conflicts(
     client: &Client,
     task_id: &TaskId,

@@ -1,5 +1,5 @@
--- Schema `strait` at the destination: what Strait knows about its own progress. The destination is the truth: rows and the
--- position that covers them commit together. Removed when the last task is released.
+-- Schema `strait` at the destination: what Strait knows about its own progress. The destination is the truth:
+-- rows and the position that covers them commit together. Removed when the last task is released.
 
 CREATE TABLE strait.layout (
     -- Of this file. A newer one is refused by older programs.
@@ -17,7 +17,8 @@ CREATE TABLE strait.task (
     created_at     timestamptz NOT NULL DEFAULT now()
 );
 
--- One small row a task, rewritten by every transaction that applies changes: room on its page keeps those updates HOT.
+-- One small row a task, rewritten by every transaction that applies changes: room on its page keeps those
+-- updates HOT.
 CREATE TABLE strait.checkpoint (
     task_id                  text PRIMARY KEY,
     -- The assignment that holds the task.
@@ -65,7 +66,8 @@ CREATE TABLE strait.object (
     kind        text NOT NULL,
     schema_name text NOT NULL,
     object_name text NOT NULL,
-    -- intended: recorded before the statement ran, so that a crash in between leaves no doubt about who made it.
+    -- intended: recorded before the statement ran, so that a crash in between leaves no doubt about who made
+    -- it.
     outcome     text NOT NULL CHECK (outcome IN ('intended', 'created', 'existed', 'skipped', 'failed')),
     detail      text NOT NULL DEFAULT '',
     statement   text NOT NULL DEFAULT '',
@@ -93,7 +95,8 @@ CREATE TABLE strait.conflict (
     table_name  text NOT NULL,
     -- insert, update, delete: what the source did.
     operation   text NOT NULL,
-    -- row_missing: nothing to change, the change was left out. row_displaced: a row that was in its way was removed.
+    -- row_missing: nothing to change, the change was left out. row_displaced: a row that was in its way was
+    -- removed.
     reason      text NOT NULL,
     -- What identifies the row, as text.
     row_key     text NOT NULL,
@@ -102,17 +105,21 @@ CREATE TABLE strait.conflict (
 );
 CREATE INDEX ON strait.conflict (task_id, conflict_id);
 
--- The first statement of every transaction that applies changes. Raises unless the session still holds the task and the
--- destination stands where it believes; then moves the position, which becomes true when the transaction commits. A check
--- in the client could not stop a COMMIT that is already on its way from a backend whose client is gone.
-CREATE FUNCTION strait.advance(task text, held_epoch bigint, held_nonce uuid, expected_lsn pg_lsn, next_lsn pg_lsn)
+-- The first statement of every transaction that applies changes. Raises unless the session still holds the
+-- task and the destination stands where it believes; then moves the position, which becomes true when the
+-- transaction commits. A check in the client could not stop a COMMIT that is already on its way from a
+-- backend whose client is gone.
+CREATE FUNCTION strait.advance(
+    task text, held_epoch bigint, held_nonce uuid, expected_lsn pg_lsn, next_lsn pg_lsn)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE strait.checkpoint AS c
        SET applied_lsn = next_lsn, changed_at = pg_catalog.clock_timestamp()
-     WHERE c.task_id = task AND c.epoch = held_epoch AND c.nonce = held_nonce AND c.applied_lsn = expected_lsn;
+     WHERE c.task_id = task AND c.epoch = held_epoch AND c.nonce = held_nonce
+       AND c.applied_lsn = expected_lsn;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'strait: the session of epoch % no longer holds task % at %', held_epoch, task, expected_lsn
+        RAISE EXCEPTION 'strait: the session of epoch % no longer holds task % at %',
+            held_epoch, task, expected_lsn
             USING ERRCODE = 'STR01';
     END IF;
 END

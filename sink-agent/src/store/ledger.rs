@@ -1,4 +1,5 @@
-//! The chunk ledger: a chunk's rows and its line commit together, so a restart repeats no chunk and skips none.
+//! The chunk ledger: a chunk's rows and its line commit together, so a restart repeats no chunk and skips
+//! none.
 
 use strait_postgres::Client;
 
@@ -28,8 +29,8 @@ const ROWS_SQL: &str = "SELECT rows FROM strait.chunk
 const SET_ROWS_SQL: &str = "UPDATE strait.chunk SET rows = $5
  WHERE task_id = $1 AND table_id = $2 AND generation = $3 AND chunk = $4";
 
-/// Within a transaction of the claim: enters the line, before any row. If it stands already, nothing is to be written;
-/// returns the rows that it counts then.
+/// Within a transaction of the claim: enters the line, before any row. If it stands already, nothing is to be
+/// written; returns the rows that it counts then.
 ///
 /// # Errors
 /// [`Error::Protocol`] when the generation is not the table's.

@@ -26,7 +26,8 @@ use strait_postgres::Client;
 
 use crate::error::{Context as _, Error};
 
-/// Starts a transaction whatever the database's and the role's defaults are: the fence relies on READ COMMITTED.
+/// Starts a transaction whatever the database's and the role's defaults are: the fence relies on READ
+/// COMMITTED.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// Runs `work` in one transaction of `client` that starts with `begin`, and rolls it back if it fails.

@@ -76,7 +76,8 @@ const RECORD_SQL: &str = "INSERT INTO strait.object AS o
            WITH ORDINALITY AS r (kind, schema_name, object_name, outcome, detail, statement, place)
      ORDER BY kind, schema_name, object_name, place DESC
     ON CONFLICT (task_id, kind, schema_name, object_name) DO UPDATE
-        SET outcome = EXCLUDED.outcome, detail = EXCLUDED.detail, statement = EXCLUDED.statement, changed_at = now()
+        SET outcome = EXCLUDED.outcome, detail = EXCLUDED.detail, statement = EXCLUDED.statement,
+            changed_at = now()
         -- A later look finds what we made ourselves.
         WHERE NOT (o.outcome = 'created' AND EXCLUDED.outcome = 'existed')";
 

@@ -70,7 +70,8 @@ pub(crate) async fn set_schema(
     .await
 }
 
-/// The statement that moves the position of `claim`: the expected one is its first parameter, the next one its second.
+/// The statement that moves the position of `claim`: the expected one is its first parameter, the next one
+/// its second.
 pub(crate) fn advance(claim: &Claim) -> String {
     let Claim { task_id, epoch, nonce } = claim;
     format!("SELECT strait.advance('{task_id}', {epoch}, '{nonce}', $1, $2)")

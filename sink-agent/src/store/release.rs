@@ -8,15 +8,18 @@ use super::layout::{LAYOUT_LOCK_SQL, layout_version};
 use super::{BEGIN, in_transaction};
 use crate::error::{Context as _, Error};
 
-/// Every table that has rows of tasks. The checkpoint comes first: whoever still writes for the task raises from then on.
+/// Every table that has rows of tasks. The checkpoint comes first: whoever still writes for the task raises
+/// from then on.
 const TABLES: [&str; 7] = ["checkpoint", "table_state", "chunk", "object", "foreign_key", "conflict", "task"];
 
 const LAST_SQL: &str = "SELECT NOT EXISTS (SELECT FROM strait.task)";
 
-/// Only what `layout.sql` made; what somebody else put into the schema or built on it stays, and keeps the schema.
-const DROP_SQL: &str = "DROP FUNCTION strait.advance(text, bigint, uuid, pg_lsn, pg_lsn), strait.hold(text, bigint, uuid);
-DROP TABLE strait.checkpoint, strait.table_state, strait.chunk, strait.object, strait.foreign_key, strait.conflict,
-           strait.task, strait.layout";
+/// Only what `layout.sql` made; what somebody else put into the schema or built on it stays, and keeps the
+/// schema.
+const DROP_SQL: &str = "DROP FUNCTION strait.advance(text, bigint, uuid, pg_lsn, pg_lsn);
+DROP FUNCTION strait.hold(text, bigint, uuid);
+DROP TABLE strait.checkpoint, strait.table_state, strait.chunk, strait.object, strait.foreign_key,
+           strait.conflict, strait.task, strait.layout";
 
 const SCHEMA_SQL: &str = "SELECT pg_has_role(n.nspowner, 'USAGE')
    AND NOT EXISTS (SELECT FROM pg_depend AS d
@@ -71,7 +74,7 @@ async fn drop_schema(client: &Client) -> Result<String, Error> {
         client.batch_execute("DROP SCHEMA strait").await.context(DOING)?;
         Ok("destination: dropped schema strait".to_owned())
     } else {
-        Ok("destination: dropped all of Strait's in schema strait; the schema itself holds or belongs to something else"
-            .to_owned())
+        let kept = "the schema itself holds or belongs to something else";
+        Ok(format!("destination: dropped all of Strait's in schema strait; {kept}"))
     }
 }

@@ -67,8 +67,8 @@ const BEGIN_CHECKPOINT_SQL: &str = "UPDATE strait.checkpoint
  WHERE task_id = $1 AND epoch = $2 AND nonce = $3::text::uuid
 RETURNING source_system_identifier, source_timeline";
 
-/// Within a transaction: locks the checkpoint, creates the position if there is none, and returns the cluster that the
-/// position belongs to.
+/// Within a transaction: locks the checkpoint, creates the position if there is none, and returns the cluster
+/// that the position belongs to.
 pub(crate) async fn begin_checkpoint(
     client: &Client,
     claim: &Claim,
@@ -94,11 +94,12 @@ pub(crate) async fn begin_checkpoint(
     row.map(|row| source_identity(&row, 0)).ok_or(Error::Replaced)
 }
 
-const BEGIN_TABLE_SQL: &str =
-    "INSERT INTO strait.table_state AS s (task_id, table_id, schema_name, table_name, begin_lsn, generation, phase)
+const BEGIN_TABLE_SQL: &str = "INSERT INTO strait.table_state AS s
+           (task_id, table_id, schema_name, table_name, begin_lsn, generation, phase)
     VALUES ($1, $2, $3, $4, $5, 1, 'copying')
     ON CONFLICT (task_id, table_id) DO UPDATE
-        SET schema_name = EXCLUDED.schema_name, table_name = EXCLUDED.table_name, begin_lsn = EXCLUDED.begin_lsn,
+        SET schema_name = EXCLUDED.schema_name, table_name = EXCLUDED.table_name,
+            begin_lsn = EXCLUDED.begin_lsn,
             generation = s.generation + 1, phase = 'copying', rows = 0, changed_at = now()";
 
 /// Within a transaction: begins a table, or begins it over under the next generation.
@@ -144,7 +145,8 @@ const LEDGER_SQL: &str = "SELECT s.phase, s.generation,
 const COPIED_SQL: &str = "UPDATE strait.table_state SET phase = 'copied', rows = $3, changed_at = now()
  WHERE task_id = $1 AND table_id = $2 AND phase = 'copying'";
 
-/// Marks a table as copied once every chunk of its generation stands in the ledger. Says whether it was ready before.
+/// Marks a table as copied once every chunk of its generation stands in the ledger. Says whether it was ready
+/// before.
 ///
 /// # Errors
 /// [`Error::Protocol`] when chunks are missing or the generation is over.

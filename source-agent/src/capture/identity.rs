@@ -77,7 +77,18 @@ pub(crate) async fn complete(
     tables: &[u32],
     reporter: &Reporter,
 ) -> Result<(), RunError> {
-    for table in lacking(client, tables).await.during("look for tables without a replica identity")? {
+    let lacking = lacking(client, tables).await.during("look for tables without a replica identity")?;
+    give_full(client, source, lacking, reporter).await
+}
+
+/// Gives REPLICA IDENTITY FULL to the given tables, and says so. `client` is for DDL alone.
+pub(crate) async fn give_full(
+    client: &Client,
+    source: &Source,
+    tables: Vec<Lacking>,
+    reporter: &Reporter,
+) -> Result<(), RunError> {
+    for table in tables {
         let relation = table.relation;
         let doing = format!("set REPLICA IDENTITY FULL on {}", relation.name);
         let changed =

@@ -78,11 +78,6 @@ impl Leaves {
         &self.known
     }
 
-    /// The flattened tables.
-    pub(crate) fn roots(&self) -> Vec<u32> {
-        self.known.keys().copied().collect()
-    }
-
     /// Whether the selection leaves a leaf out.
     pub(crate) fn is_excluded(&self, relation_id: u32) -> bool {
         self.excluded.contains(&relation_id)
@@ -102,7 +97,8 @@ impl Leaves {
         if self.known.is_empty() {
             return Ok(());
         }
-        let present = present(client, &self.roots()).await?;
+        let tables: Vec<u32> = self.known.keys().copied().collect();
+        let present = present(client, &tables).await?;
         self.require_never_detached(&present)?;
         let adopted = self.adopt(client, &present).await?;
         let gone = self.mark_gone(&present);

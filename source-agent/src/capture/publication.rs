@@ -158,17 +158,12 @@ pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Re
     }
     let members = members(client, source).await.during(DOING)?;
     let members: HashSet<u32> = members.iter().map(|member| member.relation_id).collect();
-    let missing = oids.iter().find(|oid| !members.contains(oid));
-    let Some(missing) = missing else {
-        return Ok(());
-    };
-    let name = identity::current(client, *missing).await.during(DOING)?;
-    match name {
-        // Dropped between the two looks.
-        None => Ok(()),
-        Some((relation, _)) => {
+    for missing in oids.iter().filter(|oid| !members.contains(oid)) {
+        // Otherwise it was dropped.
+        if let Some((relation, _)) = identity::current(client, *missing).await.during(DOING)? {
             let cause = format!("table {} was removed from publication {publication}", relation.name);
-            Err(RunError::definite(cause, REMEDY))
+            return Err(RunError::definite(cause, REMEDY));
         }
     }
+    Ok(())
 }

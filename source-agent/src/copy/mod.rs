@@ -18,5 +18,5 @@ mod progress;
 mod run;
 
 pub(crate) use plan::{TablePlan, plan_tables};
-pub(crate) use progress::CopyCounters;
+pub(crate) use progress::{CopyCounters, TableCounter};
 pub(crate) use run::{CopyRun, PlannedTable};

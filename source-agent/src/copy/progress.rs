@@ -44,6 +44,11 @@ impl TableCounter {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Rows that were copied.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn enter(&self, stage: TableStage) {
         self.state.fetch_max(stage as u8, Ordering::Relaxed);
     }

@@ -7,7 +7,7 @@ use strait_proto::v1::{self, CopyPhase, TaskState};
 
 use super::attempt::{Attempt, Begun, table_name};
 use crate::capture::SnapshotLease;
-use crate::copy::{CopyCounters, CopyRun, PlannedTable, TablePlan, plan_tables};
+use crate::copy::{CopyCounters, CopyRun, PlannedTable, TableCounter, TablePlan, plan_tables};
 use crate::error::RunError;
 
 /// What is left of a full copy.
@@ -34,13 +34,7 @@ impl Attempt<'_> {
             self.run.reporter.enter(TaskState::FullSync).await;
             let mut again = missing.again;
             if !missing.going_on.is_empty() {
-                let done: Vec<u32> = missing.going_on.iter().map(|table| table.table_id).collect();
-                let rewritten = self.copy_tables(&begun, missing.going_on, lease.as_ref()).await?;
-                let ready = |state: &&mut v1::TableState| {
-                    done.contains(&state.table_id) && !rewritten.contains(&state.table_id)
-                };
-                begun.states.iter_mut().filter(ready).for_each(|state| state.set_phase(CopyPhase::Ready));
-                again.extend(rewritten);
+                again.extend(self.copy_tables(&mut begun, missing.going_on, lease.as_ref()).await?);
             }
             if !again.is_empty() {
                 let restarted = self.begin_again(&again, lease).await?;
@@ -49,22 +43,32 @@ impl Attempt<'_> {
         }
     }
 
+    /// Copies and finishes tables, and notes where they stand then. Returns those that have to begin again.
     async fn copy_tables(
         &self,
-        begun: &Begun,
+        begun: &mut Begun,
         tables: Vec<PlannedTable>,
         lease: Option<&SnapshotLease>,
     ) -> Result<Vec<u32>, RunError> {
+        let going_on: Vec<u32> = tables.iter().map(|table| table.table_id).collect();
+        let counters = Arc::new(CopyCounters::new(&begun.model, &begun.states));
         let run = CopyRun {
             source: self.run.source.clone(),
             sink: self.sink.clone(),
             reporter: self.run.reporter.clone(),
-            counters: Arc::new(CopyCounters::new(&begun.model, &begun.states)),
+            counters: Arc::clone(&counters),
             snapshot_name: lease.map(|lease| lease.snapshot_name.clone()).unwrap_or_default(),
             connections: self.run.copy_connections,
             tracker: self.run.tracker.clone(),
         };
-        run.run(tables).await
+        let rewritten = run.run(tables).await?;
+        for state in &mut begun.states {
+            if going_on.contains(&state.table_id) && !rewritten.contains(&state.table_id) {
+                state.set_phase(CopyPhase::Ready);
+                state.rows = counters.table(state.table_id).map_or(state.rows, TableCounter::rows);
+            }
+        }
+        Ok(rewritten)
     }
 
     /// What is not ready, and how it can become so.

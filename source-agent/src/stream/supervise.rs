@@ -12,8 +12,9 @@ use super::heartbeat::Heartbeats;
 use super::positions::Positions;
 use super::reader::Catalog;
 use super::sequences::SequenceSync;
+use crate::capture::identity::{self, Lacking};
 use crate::capture::slot::parse_lsn;
-use crate::capture::{identity, publication, slot};
+use crate::capture::{publication, slot};
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
 use crate::progress;
@@ -52,20 +53,29 @@ impl Supervision<'_> {
         }
     }
 
-    /// New partitions join in, with an identity where they have no key: without one the application could not change
-    /// their rows.
+    /// New partitions join in. A table or partition that has lost its key, or never had one, gets an identity: without one
+    /// the application could not change its rows.
     async fn partitions(&self) -> Result<(), RunError> {
         const DOING: &str = "look for tables without a replica identity";
         let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);
-        let mut leaves = self.catalog.leaves.lock().await;
-        leaves.refresh(client, reporter).await?;
-        let roots = leaves.roots();
-        drop(leaves);
-        if roots.is_empty() || identity::lacking(client, &roots).await.during(DOING)?.is_empty() {
+        self.catalog.leaves.lock().await.refresh(client, reporter).await?;
+        let lacking = identity::lacking(client, self.tables).await.during(DOING)?;
+        let (owned, foreign): (Vec<Lacking>, Vec<Lacking>) =
+            lacking.into_iter().partition(|table| table.owned);
+        for table in foreign {
+            let text = format!(
+                "{}: no key identifies its rows, and this role does not own it: the application cannot change them before \
+                 its owner has run ALTER TABLE ONLY {} REPLICA IDENTITY FULL",
+                table.relation.name,
+                table.relation.sql()
+            );
+            reporter.notice_once(text).await;
+        }
+        if owned.is_empty() {
             return Ok(());
         }
         let ddl = self.source.connect().await.during("connect to set a replica identity")?;
-        identity::complete(&ddl, self.source, &roots, reporter).await
+        identity::give_full(&ddl, self.source, owned, reporter).await
     }
 }
 

@@ -10,8 +10,8 @@ use super::super::tuple::Cell;
 use super::super::tuple::tests::tuple;
 use super::*;
 
-/// `+1a` inserts key 1 with name a, `~1a` updates it, `-1` deletes it, `1>2a` moves key 1 to key 2 with name a; the name
-/// `…` is one that the source did not send.
+/// `+1a` inserts key 1 with name a, `~1a` updates it, `-1` deletes it, `1>2a` moves key 1 to key 2 with name
+/// a; the name `…` is one that the source did not send.
 fn change(relation: &Arc<Relation>, text: &str) -> Change {
     let row = |text: &str| {
         let (key, name) = text.split_at(1);

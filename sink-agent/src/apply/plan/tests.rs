@@ -7,7 +7,7 @@ use super::super::relation::tests::{definition, keyed, keyless};
 use super::super::target::tests::{column, target};
 use super::super::tuple::tests::tuple;
 use super::*;
-use strait_proto::v1::ReplicaIdentity;
+use strait_proto::v1::{self, ReplicaIdentity};
 
 fn insert(relation: &Arc<Relation>, id: &str, name: &str) -> Operation {
     let kind = ChangeKind::Insert { new: tuple(&[Some(id), Some(name)]) };
@@ -31,7 +31,7 @@ fn truncate() -> Operation {
 
 /// Each step's first word and what it expects: `DELETE 2`, `INSERT any`, `rows 3`, `TRUNCATE`.
 fn planned(operations: &[Operation]) -> Vec<String> {
-    let steps = plan(operations).unwrap();
+    let steps = plan(operations, &HashSet::new()).unwrap();
     let words = steps.iter().map(|step| match step {
         Step::Set(statement) => {
             let word = statement.text.split(' ').next().unwrap();
@@ -83,7 +83,7 @@ fn rows_without_a_key_are_counted() {
         delete(&table, "2", "b"),
     ];
     assert_eq!(planned(&operations), ["DELETE 2", "INSERT any"]);
-    let steps = plan(&operations).unwrap();
+    let steps = plan(&operations, &HashSet::new()).unwrap();
     let Step::Set(statement) = &steps[0] else { panic!("{steps:?}") };
     assert!(statement.hash_join);
     assert_eq!(statement.parameters.len(), 3, "two columns and the counts");
@@ -103,4 +103,16 @@ fn a_table_that_changes_its_shape_is_folded_anew() {
     let (before, after) = (keyless(), keyed());
     let operations = [insert(&before, "1", "a"), insert(&after, "1", "b")];
     assert_eq!(planned(&operations), ["INSERT any", "INSERT any"]);
+}
+
+#[test]
+fn only_the_tables_that_need_it_go_one_by_one() {
+    let table = keyed();
+    let operations = [insert(&table, "1", "a"), delete(&table, "2", "b")];
+    let names = HashSet::from([table.target.name.clone()]);
+    let steps = plan(&operations, &names).unwrap();
+    let [Step::Rows(changes)] = &steps[..] else { panic!("{steps:?}") };
+    assert_eq!(changes.len(), 2);
+    let others = HashSet::from([v1::TableName::new("public", "another")]);
+    assert!(plan(&operations, &others).unwrap().iter().all(|step| matches!(step, Step::Set(_))));
 }

@@ -94,12 +94,18 @@ impl Subject {
         }
     }
 
-    /// Lets a backlog grow.
+    /// Lets a backlog grow: returns once nothing reads the source any more.
     pub(crate) async fn hold(&self) -> Result<()> {
         match self {
-            Self::Native { destination, .. } => destination.run("ALTER SUBSCRIPTION bench DISABLE").await,
-            Self::Strait(scenario) => scenario.tasks.pause(scenario.task_id()).await.map(drop),
+            Self::Native { destination, .. } => destination.run("ALTER SUBSCRIPTION bench DISABLE").await?,
+            Self::Strait(scenario) => scenario.tasks.pause(scenario.task_id()).await.map(drop)?,
         }
+        let readers =
+            "SELECT count(*) FROM pg_replication_slots WHERE active AND database = current_database()";
+        eventually("the slot is at rest", patience(), async || {
+            Ok((self.source().number(readers).await? == 0).then_some(()))
+        })
+        .await
     }
 
     /// Lets it go; returns once it runs again.
