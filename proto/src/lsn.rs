@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn prints_and_parses_like_pg_lsn() {
-        for (text, position) in [("0/0", 0), ("16/B374D848", 0x16_B374_D848), ("FFFFFFFF/FFFFFFFF", u64::MAX)] {
+        for (text, position) in [("0/0", 0), ("16/B374D848", 0x16_B374_D848), ("FFFFFFFF/FFFFFFFF", u64::MAX)]
+        {
             assert_eq!(text.parse(), Ok(Lsn(position)));
             assert_eq!(Lsn(position).to_string(), text);
         }

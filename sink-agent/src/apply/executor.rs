@@ -429,7 +429,10 @@ impl From<Error> for Setback {
                 // The connection, the server's resources, an operator: nothing that the changes could be
                 // blamed for.
                 "08" | "25" | "40" | "53" | "55" | "57" | "58" | "F0" | "XX" => Self::Failed(error),
-                _ => Self::InOrder(Reason { table: None, text: format!("{} (SQLSTATE {code})", server.message) }),
+                _ => Self::InOrder(Reason {
+                    table: None,
+                    text: format!("{} (SQLSTATE {code})", server.message),
+                }),
             },
         }
     }
