@@ -54,6 +54,15 @@ pub fn parse(traceparent: &str) -> Option<Context> {
     is_valid.then_some(context)
 }
 
+/// Makes a span that has not been entered a child of what a `traceparent` header's value names. Nothing happens where it
+/// is none, or where no tracing is set up.
+pub fn continue_from(span: &Span, traceparent: &str) {
+    if let Some(parent) = parse(traceparent) {
+        // Without an OpenTelemetry layer there is no trace to join.
+        let _ = span.set_parent(parent);
+    }
+}
+
 /// A client's interceptor that sends the current span's context along: `XClient::with_interceptor(channel,
 /// SendTrace)`.
 #[derive(Clone, Copy, Debug, Default)]

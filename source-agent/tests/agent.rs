@@ -77,7 +77,8 @@ async fn count(client: &Client, sql: &str) -> i64 {
 
 const SCHEMA: &str = "
     CREATE TABLE keyed (id int PRIMARY KEY, t text, n numeric, big text, g int GENERATED ALWAYS AS (id * 2) STORED);
-    CREATE TABLE keyless (a int, b text);
+    CREATE TABLE keyless (a int, b text, g int GENERATED ALWAYS AS (a * 2) STORED);
+    CREATE TABLE gen_key (a int, k int GENERATED ALWAYS AS (a % 1000) STORED PRIMARY KEY);
     CREATE TABLE nothing ();
     CREATE TABLE \"Odd \"\"name\" (\"a b\" int PRIMARY KEY DEFERRABLE, c int[]);
     CREATE TABLE parted (id int, t text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
@@ -88,6 +89,7 @@ const SCHEMA: &str = "
     CREATE TABLE serial (id serial PRIMARY KEY, i int GENERATED ALWAYS AS IDENTITY);
     INSERT INTO keyed SELECT i, E'tab\\there\\n' || i, i / 7.0, repeat('x', 50) FROM generate_series(1, 5000) AS i;
     INSERT INTO keyless SELECT i % 10, NULL FROM generate_series(1, 100) AS i;
+    INSERT INTO gen_key SELECT generate_series(1, 20);
     INSERT INTO nothing DEFAULT VALUES;
     INSERT INTO \"Odd \"\"name\" VALUES (1, '{1,NULL}');
     INSERT INTO parted SELECT i, 'p' FROM generate_series(0, 199) AS i;
@@ -99,7 +101,8 @@ const HASHED: &str = "
     CREATE TABLE h0 PARTITION OF h FOR VALUES WITH (MODULUS 2, REMAINDER 0);
     CREATE TABLE h1 PARTITION OF h FOR VALUES WITH (MODULUS 2, REMAINDER 1);";
 
-const TABLES: [&str; 7] = ["keyed", "keyless", "nothing", "\"Odd \"\"name\"", "parted", "loose", "serial"];
+const TABLES: [&str; 8] =
+    ["keyed", "keyless", "gen_key", "nothing", "\"Odd \"\"name\"", "parted", "loose", "serial"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copy_then_changes_then_release() {
@@ -117,6 +120,8 @@ async fn copy_then_changes_then_release() {
              UPDATE keyed SET id = -id WHERE id < 100;
              DELETE FROM keyless WHERE a = 3; UPDATE keyless SET b = 'x' WHERE a < 2;
              INSERT INTO nothing DEFAULT VALUES;
+             UPDATE gen_key SET a = a + 2000 WHERE a = 3; UPDATE gen_key SET a = 77 WHERE a = 4;
+             DELETE FROM gen_key WHERE k = 5;
              UPDATE \"Odd \"\"name\" SET c = '{7}';
              UPDATE parted SET id = id + 100 WHERE id < 50 AND id >= 50 OR id = 7 AND false;
              DELETE FROM parted WHERE id IN (150, 7); UPDATE parted SET id = 150 WHERE id = 8;
@@ -290,6 +295,35 @@ async fn a_slot_says_what_it_waits_for() {
     other.batch_execute("COMMIT").await.unwrap();
     world.incremental().await;
     same(&world, &client, &["t"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn virtual_columns_without_a_key_are_refused_where_they_cannot_be_published() {
+    let server = Server::start().await;
+    let client = server.database("virtual", "CREATE TABLE v (a int)").await;
+    let alter = "ALTER TABLE v ADD COLUMN g int GENERATED ALWAYS AS (a * 2) VIRTUAL";
+    if client.batch_execute(alter).await.is_err() {
+        return; // Before PostgreSQL 18 there are none.
+    }
+    let world = World::start(&server, "virtual").await;
+    let items = world.precheck().await.items;
+    let identity = items.iter().find(|item| item.name == "source.replica_identity").unwrap();
+    assert_eq!(identity.outcome(), PrecheckOutcome::Failed, "{identity:?}");
+    world.assign(1, false).await;
+    eventually("a failure", async || world.failure().is_some()).await;
+    assert!(world.failure().unwrap().remedy.contains("ADD PRIMARY KEY"));
+    client.batch_execute("INSERT INTO v VALUES (1); UPDATE v SET a = 2").await.unwrap();
+    client.batch_execute("ALTER TABLE v ADD PRIMARY KEY (a)").await.unwrap();
+    world.reports.lock().unwrap().clear();
+    world.assign(2, false).await;
+    world.incremental().await;
+    client.batch_execute("UPDATE v SET a = 3").await.unwrap();
+    let oid = oid(&client, "v").await;
+    eventually("the change", async || {
+        let state = world.sink.state.lock().unwrap();
+        state.tables[&oid].rows.iter().any(|row| row["a"].as_deref() == Some("3"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Stands between any two parts; ends with its value.
@@ -16,6 +17,15 @@ pub struct Proxy {
     port: u16,
     control: watch::Sender<Control>,
     shutdown: CancellationToken,
+}
+
+/// What the line is like while it is not disturbed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    /// Every byte is held back for so long, in each direction.
+    delay: Duration,
+    /// In each direction of each connection; absent: as fast as it goes.
+    bytes_per_second: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,16 +41,25 @@ struct Control {
 impl Proxy {
     /// Listens on a free port and passes everything on to `target`.
     pub async fn new(target: SocketAddr) -> Result<Self> {
-        Self::with_delay(target, Duration::ZERO).await
+        Self::over(target, Line::default()).await
     }
 
     /// Holds every byte back for `delay` in each direction, as a long line does; the rate is not limited.
     pub async fn with_delay(target: SocketAddr, delay: Duration) -> Result<Self> {
+        Self::over(target, Line { delay, ..Line::default() }).await
+    }
+
+    /// Passes so many bytes a second in each direction of each connection.
+    pub async fn with_rate(target: SocketAddr, bytes_per_second: u32) -> Result<Self> {
+        Self::over(target, Line { bytes_per_second: Some(bytes_per_second), ..Line::default() }).await
+    }
+
+    async fn over(target: SocketAddr, line: Line) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for the proxy")?;
         let port = listener.local_addr()?.port();
         let (control, changes) = watch::channel(Control::default());
         let shutdown = CancellationToken::new();
-        tokio::spawn(accept(listener, target, delay, changes, shutdown.clone()));
+        tokio::spawn(accept(listener, target, line, changes, shutdown.clone()));
         Ok(Self { port, control, shutdown })
     }
 
@@ -85,7 +104,7 @@ impl Drop for Proxy {
 async fn accept(
     listener: TcpListener,
     target: SocketAddr,
-    delay: Duration,
+    line: Line,
     changes: watch::Receiver<Control>,
     shutdown: CancellationToken,
 ) {
@@ -97,7 +116,7 @@ async fn accept(
         let Ok((near, _)) = accepted else { continue };
         if !changes.borrow().refusing {
             let ended = shutdown.child_token();
-            tokio::spawn(relay(near, target, delay, changes.clone(), ended));
+            tokio::spawn(relay(near, target, line, changes.clone(), ended));
         }
     }
 }
@@ -105,7 +124,7 @@ async fn accept(
 async fn relay(
     near: TcpStream,
     target: SocketAddr,
-    delay: Duration,
+    line: Line,
     changes: watch::Receiver<Control>,
     ended: CancellationToken,
 ) {
@@ -120,8 +139,8 @@ async fn relay(
         let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
         // Like a broken line, one direction's end does not end the other: half-closed connections pass through.
         tokio::join!(
-            pump(near_read, far_write, delay, changes.clone()),
-            pump(far_read, near_write, delay, changes.clone())
+            pump(near_read, far_write, line, changes.clone()),
+            pump(far_read, near_write, line, changes.clone())
         );
         Some(())
     };
@@ -136,29 +155,33 @@ async fn relay(
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    delay: Duration,
+    line: Line,
     mut gate: watch::Receiver<Control>,
 ) {
-    const PIECES_UNDER_WAY_MAX: usize = 4096;
-    let (sender, mut receiver) =
-        tokio::sync::mpsc::channel::<(tokio::time::Instant, Vec<u8>)>(PIECES_UNDER_WAY_MAX);
+    // Without a delay the line holds hardly anything, so that its ends feel its rate.
+    let pieces_under_way_max = if line.delay.is_zero() { 4 } else { 4096 };
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<(Instant, Vec<u8>)>(pieces_under_way_max);
     let reading = async move {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
-            let due = tokio::time::Instant::now() + delay;
+            let due = Instant::now() + line.delay;
             if sender.send((due, buffer[..length].to_vec())).await.is_err() {
                 return;
             }
         }
     };
     let writing = async move {
+        let mut free = Instant::now();
         while let Some((due, piece)) = receiver.recv().await {
-            if !delay.is_zero() {
-                tokio::time::sleep_until(due).await;
+            if !line.delay.is_zero() || line.bytes_per_second.is_some() {
+                tokio::time::sleep_until(due.max(free)).await;
             }
             if gate.wait_for(|control| !control.paused).await.is_err() || to.write_all(&piece).await.is_err()
             {
                 return;
+            }
+            if let (Some(rate), Ok(length)) = (line.bytes_per_second, u32::try_from(piece.len())) {
+                free = free.max(due) + Duration::from_secs(1) * length / rate;
             }
         }
         // The end of the stream passes on as an end; a failure of it changes nothing.

@@ -15,6 +15,8 @@ pub(crate) struct Batch {
     pub(crate) extent: Extent,
     /// Source transactions that end here.
     pub(crate) transactions: u64,
+    /// The trace context of the last frame that it has changes of; empty without tracing.
+    pub(crate) traceparent: String,
     /// Bytes of credit that the source gets back once it is done.
     pub(crate) credit: u64,
 }

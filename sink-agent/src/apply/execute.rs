@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use strait_postgres::ConnectionUri;
 use strait_proto::Lsn;
+use strait_runtime::trace_context::continue_from;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use v1::stream_changes_response::Message;
 
 use strait_proto::v1;
@@ -96,7 +98,10 @@ impl Execution {
                 }
             }
             extent => {
-                let outcome = self.executor.run(&batch.operations, batch.steps.as_deref(), extent).await?;
+                let span = tracing::info_span!("strait.apply", strait.changes = changes);
+                continue_from(&span, &batch.traceparent);
+                let run = self.executor.run(&batch.operations, batch.steps.as_deref(), extent);
+                let outcome = run.instrument(span).await?;
                 self.counters.conflicts += outcome.conflicts.len() as u64;
                 if let Some(reason) = outcome.fallback {
                     self.notices.fallback(&self.replies, &reason).await?;

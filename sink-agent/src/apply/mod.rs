@@ -106,6 +106,7 @@ impl Stream {
             batches,
             done,
             replies: self.replies.clone(),
+            traceparent: String::new(),
         };
         let execution = Execution::new(executor, foreign_keys, self.replies.clone(), self.uri);
         // Tasks of their own, so that planning and executing use two cores; dropped with this future.

@@ -37,6 +37,8 @@ pub(crate) struct Receiver {
     /// One message for each batch that is done.
     pub(crate) done: mpsc::Receiver<()>,
     pub(crate) replies: Replies,
+    /// The trace context of the last frame.
+    pub(crate) traceparent: String,
 }
 
 impl Receiver {
@@ -48,7 +50,7 @@ impl Receiver {
             while executing < EXECUTING_MAX
                 && let Some(pending) = self.assembly.take(executing > 0)
             {
-                let batch = planned(pending)?;
+                let batch = planned(pending, self.traceparent.clone())?;
                 // Room for it is certain: fewer than EXECUTING_MAX are under way.
                 if self.batches.send(batch).await.is_err() {
                     return the_other_says_why().await;
@@ -84,6 +86,7 @@ impl Receiver {
     /// Returns the credit that goes back at once.
     async fn frame(&mut self, frame: v1::ChangeFrame) -> Result<u64, Error> {
         let cost = frame.encoded_len() as u64;
+        self.traceparent = frame.traceparent;
         for change in frame.changes {
             let change =
                 change.change.ok_or_else(|| Error::protocol("a change of a kind that is not known"))?;
@@ -100,7 +103,7 @@ impl Receiver {
     }
 }
 
-fn planned(pending: Pending) -> Result<Batch, Error> {
+fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
     let Pending { operations, extent, transactions, credit, .. } = pending;
     let large = |operation: &Operation| match operation {
         Operation::Truncate(_) => false,
@@ -115,7 +118,7 @@ fn planned(pending: Pending) -> Result<Batch, Error> {
             Err(Unplanned::Failed(error)) => return Err(error),
         }
     };
-    Ok(Batch { operations, steps, extent, transactions, credit })
+    Ok(Batch { operations, steps, extent, transactions, traceparent, credit })
 }
 
 /// The relations that the source has defined in this session.

@@ -33,11 +33,14 @@ impl Relation {
     }
 }
 
-/// Of the given tables, and of all leaves of the partitioned ones, those whose updates and deletes PostgreSQL would
-/// refuse once they are published. By what `RelationGetReplicaIndex` does: a key has to be unique, immediate, valid and
-/// whole. `owned` says whether this role may change it.
-const LACKING: &str = "
-    SELECT c.oid, n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE') AS owned
+/// Of the given tables, and of all leaves of the partitioned ones, those whose rows the stream could not identify.
+///
+/// PostgreSQL refuses the updates and deletes of such tables once they are published, by what `RelationGetReplicaIndex`
+/// does: a key has to be unique, immediate, valid and whole. A generated column in a key does not count here: before 18
+/// PostgreSQL takes such a key and then does not send its value, and the destination computes it for itself. From 18 on FULL
+/// does not serve where there are virtual columns, which are never sent.
+const UNIDENTIFIED: &str = "
+    SELECT c.oid, n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE') AS owned, has_virtual
     FROM (
         SELECT c.oid FROM pg_class AS c WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'r'
         UNION
@@ -47,26 +50,43 @@ const LACKING: &str = "
     ) AS published
     JOIN pg_class AS c ON c.oid = published.oid
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident <> 'f'
-      AND (c.relreplident = 'n' OR NOT EXISTS (
-        SELECT FROM pg_index AS i
-        WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
-          AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END))
+    CROSS JOIN LATERAL (
+        SELECT EXISTS (SELECT FROM pg_attribute AS a
+                       WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS has_virtual
+    ) AS columns
+    CROSS JOIN LATERAL (
+        SELECT c.relreplident <> 'n' AND EXISTS (
+            SELECT FROM pg_index AS i
+            WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
+              AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
+              AND NOT EXISTS (
+                SELECT FROM pg_attribute AS a
+                WHERE a.attrelid = c.oid AND a.attgenerated <> ''
+                  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))) AS has_key
+    ) AS keys
+    WHERE c.relkind = 'r' AND c.relpersistence = 'p'
+      AND CASE c.relreplident WHEN 'f' THEN has_virtual ELSE NOT has_key END
     ORDER BY n.nspname, c.relname";
 
-/// A table without an identity that serves.
+/// A table, or a leaf, without an identity that serves.
 pub(crate) struct Lacking {
     pub(crate) relation: Relation,
     /// Whether this role owns it, and so may change it.
     pub(crate) owned: bool,
+    /// It has virtual generated columns, so that FULL does not serve either: it needs a key.
+    pub(crate) needs_key: bool,
 }
 
-/// The tables, or leaves of them, that need REPLICA IDENTITY FULL before they can be published.
+/// The tables, or leaves of them, that need another identity before they can be published.
 pub(crate) async fn lacking(client: &Client, tables: &[u32]) -> Result<Vec<Lacking>, Error> {
-    let rows = client.query(LACKING, &[&tables]).await?;
-    rows.iter()
-        .map(|row| Ok(Lacking { relation: Relation::from_row(row)?, owned: row.try_get("owned")? }))
-        .collect()
+    let lacking = |row: &Row| {
+        Ok(Lacking {
+            relation: Relation::from_row(row)?,
+            owned: row.try_get("owned")?,
+            needs_key: row.try_get("has_virtual")?,
+        })
+    };
+    client.query(UNIDENTIFIED, &[&tables]).await?.iter().map(lacking).collect()
 }
 
 /// Gives REPLICA IDENTITY FULL to every given table, or leaf of one, that lacks an identity, and says so. `client` is for
@@ -90,6 +110,19 @@ pub(crate) async fn give_full(
 ) -> Result<(), RunError> {
     for table in tables {
         let relation = table.relation;
+        if table.needs_key {
+            return Err(RunError::definite(
+                format!(
+                    "{}: no key identifies its rows, and with a virtual generated column REPLICA IDENTITY FULL cannot: \
+                     once published, PostgreSQL would refuse to update it",
+                    relation.name
+                ),
+                format!(
+                    "ALTER TABLE {} ADD PRIMARY KEY (…); or exclude the table from the task.",
+                    relation.sql()
+                ),
+            ));
+        }
         let doing = format!("set REPLICA IDENTITY FULL on {}", relation.name);
         let changed =
             with_retry(client, &doing, || make_full(client, &source.publication, &relation)).await?;

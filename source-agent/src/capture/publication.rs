@@ -20,6 +20,9 @@ const BATCH: usize = 100;
 const ROUNDS_MAX: u32 = 10;
 
 const OPTIONS: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = false";
+/// From PostgreSQL 18 on, an identity with a generated column counts only if the column is published. The sink knows which
+/// columns it has to leave alone.
+const OPTIONS_FROM_18: &str = ", publish_generated_columns = stored";
 
 /// The tables of a model whose changes can be captured: an unlogged table leaves nothing in the log.
 pub(crate) fn published(model: &v1::SchemaModel) -> impl Iterator<Item = &v1::Table> {
@@ -48,13 +51,15 @@ pub(crate) async fn establish(
 
 async fn create(client: &Client, source: &Source) -> Result<(), Error> {
     let name = quote::identifier(source.publication.as_str());
+    let version = client.server().await?.version;
+    let options = format!("{OPTIONS}{}", if version.major() >= 18 { OPTIONS_FROM_18 } else { "" });
     let ddl = Ddl::begin(client).await?;
     let exists = "SELECT FROM pg_publication WHERE pubname = $1";
     let exists = ddl.client().query_opt(exists, &[&source.publication.as_str()]).await?.is_some();
     let sql = if exists {
-        format!("ALTER PUBLICATION {name} SET ({OPTIONS})")
+        format!("ALTER PUBLICATION {name} SET ({options})")
     } else {
-        format!("CREATE PUBLICATION {name} WITH ({OPTIONS})")
+        format!("CREATE PUBLICATION {name} WITH ({options})")
     };
     ddl.execute(&sql).await?;
     ddl.commit().await
@@ -142,8 +147,9 @@ fn list(relations: &[Relation]) -> String {
 pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Result<(), RunError> {
     const DOING: &str = "check the publication";
     const SQL: &str = "
-        SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot AND NOT puballtables AS intact
-        FROM pg_publication WHERE pubname = $1";
+        SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot AND NOT puballtables
+               AND coalesce(to_jsonb(p) ->> 'pubgencols', 's') = 's' AS intact
+        FROM pg_publication AS p WHERE pubname = $1";
     const REMEDY: &str = "Changes in between were not captured. Release the task and start it again.";
     let publication = &source.publication;
     let row = client.query_opt(SQL, &[&publication.as_str()]).await.during(DOING)?;

@@ -220,6 +220,18 @@ async fn identities(client: &Client, tables: &[u32]) -> Result<PrecheckItem, Err
     if lacking.is_empty() {
         return Ok(passed(NAME, "the rows of every table can be identified"));
     }
+    let keyless: Vec<_> = lacking.iter().filter(|table| table.needs_key).collect();
+    if !keyless.is_empty() {
+        let keys =
+            keyless.iter().map(|table| format!("ALTER TABLE {} ADD PRIMARY KEY (…);", table.relation.sql()));
+        return Ok(failed(
+            NAME,
+            format!("without a key: {}", list(keyless.iter().map(|table| table.relation.name.to_string()))),
+            "they have virtual generated columns, with which REPLICA IDENTITY FULL does not serve either: PostgreSQL would \
+             refuse UPDATE and DELETE once they are published",
+            statements(keys),
+        ));
+    }
     let names = list(lacking.iter().map(|table| table.relation.name.to_string()));
     let detail = format!("REPLICA IDENTITY will be set to FULL on: {names}");
     let cause = "no key identifies their rows, and PostgreSQL would refuse UPDATE and DELETE once they are published; FULL \

@@ -12,6 +12,7 @@ use strait_postgres::replication::{ReplicationMessage, ReplicationReader};
 use strait_proto::v1::{self, stream_changes_request::Message};
 use strait_runtime::trace_context::traceparent;
 use tokio::sync::{Mutex, mpsc};
+use tracing::Instrument as _;
 
 use super::credit::Credit;
 use super::frame::FramePacker;
@@ -123,6 +124,14 @@ impl Reader {
     }
 
     async fn flush(&self, packer: &mut FramePacker) -> Result<(), RunError> {
+        if packer.is_empty() {
+            return Ok(());
+        }
+        // A trace of its own for each frame: the run that it belongs to may last for months.
+        self.send(packer).instrument(tracing::info_span!(parent: None, "strait.frame")).await
+    }
+
+    async fn send(&self, packer: &mut FramePacker) -> Result<(), RunError> {
         let Some(packed) = packer.take(traceparent().unwrap_or_default()) else {
             return Ok(());
         };

@@ -61,11 +61,11 @@ impl Supervision<'_> {
         self.catalog.leaves.lock().await.refresh(client, reporter).await?;
         let lacking = identity::lacking(client, self.tables).await.during(DOING)?;
         let (owned, foreign): (Vec<Lacking>, Vec<Lacking>) =
-            lacking.into_iter().partition(|table| table.owned);
+            lacking.into_iter().partition(|table| table.owned && !table.needs_key);
         for table in foreign {
             let text = format!(
-                "{}: no key identifies its rows, and this role does not own it: the application cannot change them before \
-                 its owner has run ALTER TABLE ONLY {} REPLICA IDENTITY FULL",
+                "{}: no key identifies its rows, and this task cannot change that: the application cannot update or delete \
+                 them before its owner adds a key, or runs ALTER TABLE ONLY {} REPLICA IDENTITY FULL",
                 table.relation.name,
                 table.relation.sql()
             );

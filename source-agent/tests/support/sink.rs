@@ -302,7 +302,16 @@ fn apply(
             assert!(pending.is_empty(), "a position within a transaction");
             Some(progress.progress_lsn)
         }
-        Kind::Relation(relation) => {
+        Kind::Relation(mut relation) => {
+            let model = state.schema.as_ref().unwrap();
+            let table = model.tables.iter().find(|table| table.table_id == relation.table_id).unwrap();
+            let generated = table.columns.iter().filter(|column| column.generated.is_some());
+            let generated: HashSet<&str> = generated.map(|column| &*column.name).collect();
+            for column in relation.columns.iter_mut().filter(|column| generated.contains(&*column.name)) {
+                assert!(!column.key || relation.replica_identity == v1::ReplicaIdentity::Full as i32);
+                // The destination computes it for itself.
+                column.name.clear();
+            }
             let line = format!("relation {} of {}", relation.relation_id, relation.target.as_ref().unwrap());
             state.log.push(line);
             relations.insert(relation.relation_id, relation);

@@ -33,7 +33,7 @@ impl Table {
                 if let Some(at) = self.find(relation, &lookup, change.old_is_full) {
                     let mut row = self.remove(at);
                     for (name, value) in new {
-                        if value != TupleValue::Unchanged {
+                        if !name.is_empty() && value != TupleValue::Unchanged {
                             row.insert(name, text(value));
                         }
                     }
@@ -73,8 +73,11 @@ impl Table {
         lookup: &HashMap<String, TupleValue>,
         full: bool,
     ) -> Option<usize> {
-        let used: Vec<&v1::RelationColumn> =
-            relation.columns.iter().filter(|column| full || column.key).collect();
+        let used: Vec<&v1::RelationColumn> = relation
+            .columns
+            .iter()
+            .filter(|column| (full || column.key) && !column.name.is_empty())
+            .collect();
         let found = match &used[..] {
             [key] if key.name == "id" && !full => {
                 text(lookup["id"].clone()).and_then(|id| self.by_id.get(&id).copied())
@@ -106,6 +109,7 @@ fn values(relation: &v1::RelationDefinition, tuple: &bytes::Bytes) -> HashMap<St
 fn complete(values: HashMap<String, TupleValue>) -> Row {
     values
         .into_iter()
+        .filter(|(name, _)| !name.is_empty())
         .map(|(name, value)| {
             assert_ne!(value, TupleValue::Unchanged, "an insert is complete");
             (name, text(value))
