@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use strait_postgres::{Client, ConnectionUri, connect};
+use strait_postgres::{Client, ConnectionUri};
 use strait_proto::{Lsn, TaskId, v1};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -253,7 +253,7 @@ impl ForeignKeys {
 async fn validate(uri: ConnectionUri, task_id: TaskId, key: ForeignKey) -> Result<(), Error> {
     let Some(validate_sql) = &key.validate_sql else { return Ok(()) };
     const DOING: &str = "validate a foreign key";
-    let client = connect(&uri, &store::application_name(&task_id)).await.context(DOING)?;
+    let client = store::connect(&uri, &task_id).await?;
     client.batch_execute(validate_sql).await.context(DOING)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use strait_postgres::{Client, connect};
+use strait_postgres::Client;
 use strait_proto::v1;
 
 use crate::copy::other_cluster;
@@ -43,8 +43,7 @@ pub(crate) async fn open_task(
 }
 
 async fn claim(assignment: &Assignment) -> Result<(Claim, Progress), Error> {
-    let name = store::application_name(&assignment.task_id);
-    let client = connect(&assignment.uri, &name).await.context("reach the destination")?;
+    let client = store::connect(&assignment.uri, &assignment.task_id).await?;
     client.server().await.and_then(|server| server.require_supported()).context("look at the destination")?;
     refuse_recovery(&client).await?;
     let mut attempt = 1;

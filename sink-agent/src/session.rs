@@ -6,13 +6,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use strait_postgres::{Client, ConnectionUri, connect};
+use strait_postgres::{Client, ConnectionUri};
 use strait_proto::{TaskId, v1};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::apply::connection::Connection;
-use crate::error::{Context as _, Error};
+use crate::error::Error;
 use crate::store::{self, Claim};
 
 /// Connections for COPY that wait for the next chunk.
@@ -86,8 +86,7 @@ impl Session {
 
     /// A connection with the session's ordinary settings.
     pub(crate) async fn connect(&self) -> Result<Client, Error> {
-        let name = store::application_name(&self.task_id);
-        connect(&self.uri, &name).await.context("reach the destination")
+        store::connect(&self.uri, &self.task_id).await
     }
 
     /// A connection that writes rows: one that waits, or a new one.

@@ -41,7 +41,7 @@ async fn dump() -> Result<Option<PathBuf>> {
     let output = tokio::task::spawn_blocking(move || bootstrap.output()).await?.context("run gnumed.sh")?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(UNAVAILABLE) {
-        eprintln!("skipped: GNUmed's database: {}", said.trim());
+        crate::wait::skipped(&format!("GNUmed's database: {}", said.trim()));
         return Ok(None);
     }
     ensure!(output.status.success(), "bootstrap GNUmed's database: {said}");

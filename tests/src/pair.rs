@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use crate::packages::Unavailable;
 use crate::server::{Server, ServerOptions};
 use crate::version::PgVersion;
+use crate::wait::skipped;
 
 /// A server for the source and one for the destination.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ impl Pair {
             Ok(pair) => Ok(Some(pair)),
             Err(error) => match error.downcast_ref::<Unavailable>() {
                 Some(reason) => {
-                    eprintln!("skipped: PostgreSQL {source} to {destination}: {reason}");
+                    skipped(&format!("PostgreSQL {source} to {destination}: {reason}"));
                     Ok(None)
                 }
                 None => Err(error),

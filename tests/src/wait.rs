@@ -1,5 +1,6 @@
-//! Waiting for a condition under a deadline: the only way in which a test lets time pass.
+//! Waiting for a condition under a deadline: the only way in which a test lets time pass; and what the environment says.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -32,4 +33,10 @@ pub async fn eventually<T>(
 /// A number from the environment, for the scenarios whose size the soak run raises.
 pub fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+/// Says that something cannot be tested on this machine. Past the test runner, which would swallow it where nothing fails.
+pub fn skipped(reason: &str) {
+    // Without a standard error there is nobody to tell.
+    writeln!(std::io::stderr(), "skipped: {reason}").ok();
 }

@@ -1,7 +1,7 @@
 //! A connection that writes rows: its settings, and statements that are prepared once.
 
 use hashbrown::HashMap;
-use strait_postgres::{Client, ConnectionUri, connect};
+use strait_postgres::{Client, ConnectionUri};
 use strait_proto::TaskId;
 use tokio_postgres::Statement;
 
@@ -32,8 +32,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects for a task.
     pub(crate) async fn open(uri: &ConnectionUri, task_id: &TaskId) -> Result<Self, Error> {
-        const DOING: &str = "reach the destination";
-        let client = connect(uri, &store::application_name(task_id)).await.context(DOING)?;
+        let client = store::connect(uri, task_id).await?;
         let replica_role = set_replica_role(&client).await?;
         Ok(Self { client, statements: HashMap::new(), replica_role })
     }

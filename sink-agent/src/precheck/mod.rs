@@ -5,10 +5,10 @@
 mod checks;
 mod item;
 
-use strait_postgres::{Client, ConnectionUri, connect};
+use strait_postgres::{Client, ConnectionUri};
 use strait_proto::{TaskId, v1};
 
-use crate::error::{Context as _, Error};
+use crate::error::Error;
 use crate::store;
 
 /// Whether the destination can be reached.
@@ -20,8 +20,7 @@ pub(crate) async fn precheck(
     task_id: &TaskId,
     source: &v1::SourceSummary,
 ) -> Vec<v1::PrecheckItem> {
-    let client = match connect(uri, &store::application_name(task_id)).await.context("reach the destination")
-    {
+    let client = match store::connect(uri, task_id).await {
         Ok(client) => client,
         Err(error) => return vec![unreachable(&error)],
     };

@@ -4,6 +4,7 @@
 
 mod claim;
 mod conflicts;
+mod connect;
 mod foreign_keys;
 mod layout;
 mod ledger;
@@ -14,6 +15,7 @@ mod tables;
 
 pub(crate) use claim::{Claim, application_name, claim};
 pub(crate) use conflicts::{CONFLICTS_MAX, Conflict, ConflictReason, record_conflicts};
+pub(crate) use connect::connect;
 pub(crate) use foreign_keys::{ForeignKeyState, foreign_key_states, set_foreign_key_state};
 pub(crate) use layout::{SCHEMA, ensure_layout, layout_version};
 pub(crate) use ledger::{ChunkLine, enter_chunk, enter_chunk_rows};

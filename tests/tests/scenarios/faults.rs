@@ -17,8 +17,13 @@ use strait_tests::workload::Workload;
 #[tokio::test(flavor = "multi_thread")]
 async fn either_server_restarts_and_crashes_under_load() -> Result<()> {
     let (source, destination) = PgVersion::default_pair()?;
-    let pair =
-        Pair::of(ServerOptions::new(source).durable(), ServerOptions::new(destination).durable()).await?;
+    // A destination whose commits do not wait for the disk must not be believed before it has written.
+    let forgetful = ServerOptions::new(destination)
+        .durable()
+        .set("synchronous_commit", "off")
+        .set("wal_writer_delay", "10s")
+        .set("wal_writer_flush_after", "0");
+    let pair = Pair::of(ServerOptions::new(source).durable(), forgetful).await?;
     let mut scenario = Scenario::on(&pair, "restarts").await?;
     Workload::prepare(&scenario.source).await?;
     scenario.start().await?;

@@ -12,7 +12,7 @@ use strait_tests::pair::Pair;
 use strait_tests::proxy::Proxy;
 use strait_tests::server::{Server, ServerOptions, StopMode};
 use strait_tests::version::PgVersion;
-use strait_tests::wait::{eventually, patience};
+use strait_tests::wait::{eventually, patience, skipped};
 use strait_tests::workload::Workload;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +21,7 @@ async fn every_supported_version_starts_with_logical_wal() -> Result<()> {
         let server = match Server::start(ServerOptions::new(version)).await {
             Ok(server) => server,
             Err(error) if error.is::<Unavailable>() => {
-                eprintln!("skipped: {error}");
+                skipped(&error.to_string());
                 continue;
             }
             Err(error) => return Err(error),
