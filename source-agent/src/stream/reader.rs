@@ -12,6 +12,7 @@ use strait_postgres::replication::{ReplicationMessage, ReplicationReader};
 use strait_proto::v1::{self, stream_changes_request::Message};
 use strait_runtime::trace_context::traceparent;
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::credit::Credit;
@@ -26,6 +27,11 @@ use crate::reporter::Reporter;
 
 /// When the channel to the sink is closed, the answering half knows why. This is how long it has to say so.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A transaction is decoded once its commit is on disk, and other sessions see it a moment later, or once a synchronous
+/// standby has it: a partition that it made may not stand in the catalog yet.
+const VISIBLE_TIMEOUT: Duration = Duration::from_secs(10);
+const VISIBLE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The forward half of a session.
 pub(super) struct Reader {
@@ -100,8 +106,16 @@ impl Reader {
 
     async fn look_up(&mut self, relation: Relation) -> Result<(), RunError> {
         let mut leaves = self.catalog.leaves.lock().await;
-        if leaves.table_of(relation.relation_id).is_none() {
+        let deadline = Instant::now() + VISIBLE_TIMEOUT;
+        while leaves.table_of(relation.relation_id).is_none() {
             leaves.refresh(&self.catalog.client, &self.catalog.reporter).await?;
+            if leaves.table_of(relation.relation_id).is_some()
+                || leaves.is_excluded(relation.relation_id)
+                || Instant::now() >= deadline
+            {
+                break;
+            }
+            tokio::time::sleep(VISIBLE_PAUSE).await;
         }
         match leaves.table_of(relation.relation_id) {
             Some((table_id, leaf)) => {
