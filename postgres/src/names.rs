@@ -22,6 +22,11 @@ impl SlotName {
         Self(format!("{NAME_PREFIX}{task_id}_copy"))
     }
 
+    /// The temporary copy of the task's slot from which a long backlog is read.
+    pub fn catch_up_for_task(task_id: &TaskId) -> Self {
+        Self(format!("{NAME_PREFIX}{task_id}_catch_up"))
+    }
+
     /// The name, unquoted.
     pub fn as_str(&self) -> &str {
         &self.0

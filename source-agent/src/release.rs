@@ -40,7 +40,7 @@ impl Release<'_> {
         // The publication is looked at first: should a slot resist, the SQL to do it by hand has to be complete.
         let record = Record::read(&client, &source.publication).await.during("look for the publication")?;
         self.record = record.clone().map(|(record, _)| record).unwrap_or_default();
-        for slot in [&source.slot, &source.copy_slot] {
+        for slot in source.slots() {
             if slot::drop(&client, slot, &source.application_name).await? {
                 self.actions.push(format!("dropped replication slot {slot}"));
             }
@@ -148,7 +148,7 @@ async fn hand_over(ddl: &Ddl<'_>, entry: &IdentityRecord, other: &str) -> Result
 
 /// What does the whole of it by hand. The publication goes first: see the module.
 fn manual_sql(source: &Source, record: &Record) -> String {
-    let slots = [&source.slot, &source.copy_slot].map(|slot| quote::literal(slot.as_str())).join(", ");
+    let slots = source.slots().map(|slot| quote::literal(slot.as_str())).join(", ");
     let mut statements = vec![
         format!(
             "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name IN ({slots});"
@@ -177,8 +177,8 @@ mod tests {
             name: "t".into(),
             identity: Identity::Default,
         });
-        let expected = r#"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name IN ('dts_sync_abcdefghijkl', 'dts_sync_abcdefghijkl_copy');
-SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name IN ('dts_sync_abcdefghijkl', 'dts_sync_abcdefghijkl_copy');
+        let expected = r#"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name IN ('dts_sync_abcdefghijkl', 'dts_sync_abcdefghijkl_copy', 'dts_sync_abcdefghijkl_catch_up');
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name IN ('dts_sync_abcdefghijkl', 'dts_sync_abcdefghijkl_copy', 'dts_sync_abcdefghijkl_catch_up');
 DROP PUBLICATION IF EXISTS "dts_sync_abcdefghijkl";
 ALTER TABLE ONLY "s"."t" REPLICA IDENTITY DEFAULT;"#;
         assert_eq!(manual_sql(&source, &record), expected);

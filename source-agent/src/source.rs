@@ -12,6 +12,8 @@ pub(crate) struct Source {
     pub(crate) slot: SlotName,
     /// The temporary slot whose snapshot a repeated copy reads.
     pub(crate) copy_slot: SlotName,
+    /// The temporary copy of `slot` from which a long backlog is read.
+    pub(crate) catch_up_slot: SlotName,
     pub(crate) publication: PublicationName,
     /// What `pg_stat_activity` and `pg_stat_replication` show.
     pub(crate) application_name: String,
@@ -23,6 +25,7 @@ impl Source {
         Self {
             slot: SlotName::for_task(&task_id),
             copy_slot: SlotName::temporary_for_task(&task_id),
+            catch_up_slot: SlotName::catch_up_for_task(&task_id),
             publication: PublicationName::for_task(&task_id),
             application_name: format!("strait-source {task_id}"),
             task_id,
@@ -32,6 +35,11 @@ impl Source {
 
     pub(crate) fn uri(&self) -> &ConnectionUri {
         &self.uri
+    }
+
+    /// Every slot that the task makes.
+    pub(crate) fn slots(&self) -> [&SlotName; 3] {
+        [&self.slot, &self.copy_slot, &self.catch_up_slot]
     }
 
     /// A connection for SQL.

@@ -274,6 +274,7 @@ fn stream_lines(stream: &StreamView) -> String {
                 position(&stream.confirmed_flush_lsn)
             ),
         )
+        + &indented("fetched by", LABEL, stream.mode.unwrap_or("-"))
         + &indented("slot keeps", LABEL, &bytes(stream.retained_bytes))
 }
 

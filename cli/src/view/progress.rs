@@ -58,6 +58,9 @@ pub(crate) struct StreamView {
     pub(crate) changes: u64,
     pub(crate) conflicts: u64,
     pub(crate) retained_bytes: u64,
+    /// How changes are fetched: `streaming` or `catch-up`; left out before they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mode: Option<&'static str>,
 }
 
 /// How fast the copy is, over the last seconds.
@@ -154,6 +157,11 @@ impl From<&v1::StreamProgress> for StreamView {
             changes: stream.changes,
             conflicts: stream.conflicts,
             retained_bytes: stream.retained_bytes,
+            mode: match stream.mode() {
+                v1::StreamMode::Unspecified => None,
+                v1::StreamMode::Streaming => Some("streaming"),
+                v1::StreamMode::CatchUp => Some("catch-up"),
+            },
         }
     }
 }

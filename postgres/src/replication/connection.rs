@@ -36,8 +36,8 @@ const TAG_ERROR: u8 = b'E';
 /// Dropping the future of a command leaves the session unusable; drop the session too, which cancels the
 /// command.
 pub struct ReplicationConnection {
-    frames: Frames<Transport>,
-    cancel: CancelOnDrop,
+    pub(super) frames: Frames<Transport>,
+    pub(super) cancel: CancelOnDrop,
 }
 
 impl ReplicationConnection {
@@ -177,7 +177,7 @@ impl ReplicationConnection {
         .await
     }
 
-    async fn command(&mut self, command: &str) -> Result<Vec<Row>, Error> {
+    pub(super) async fn command(&mut self, command: &str) -> Result<Vec<Row>, Error> {
         self.cancel.command_begins();
         query::send(&mut self.frames, command).await?;
         let result = query::rows(&mut self.frames).await;
@@ -185,7 +185,7 @@ impl ReplicationConnection {
         result
     }
 
-    async fn command_with_row(&mut self, command: &str) -> Result<Row, Error> {
+    pub(super) async fn command_with_row(&mut self, command: &str) -> Result<Row, Error> {
         let rows = self.command(command).await?;
         rows.into_iter().next().ok_or_else(|| Error::Protocol("the answer has no row".to_owned()))
     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! connect ─► ReplicationConnection ── identify_system, create_slot, drop_slot, timeline_history
+//!                     ├─► SlotCopy            slices of changes over SQL ─► CopyOut
 //!                     │ start
 //!                     ├─► ReplicationReader   socket ─► 256 KiB buffer ─► messages that share the buffer
 //!                     └─► ReplicationWriter   status updates ─► socket
@@ -17,7 +18,9 @@
 
 mod authenticate;
 mod cancel;
+mod catch_up;
 mod connection;
+mod copy_out;
 mod frames;
 mod query;
 mod reader;
@@ -26,7 +29,9 @@ mod writer;
 
 use strait_proto::Lsn;
 
+pub use catch_up::{CopyPosition, SliceBounds, SlotCopy};
 pub use connection::ReplicationConnection;
+pub use copy_out::CopyOut;
 pub use reader::{ReplicationMessage, ReplicationReader};
 pub use timeline::TimelineSwitch;
 pub use writer::{ReplicationWriter, StandbyStatus};

@@ -66,6 +66,11 @@ impl ReplicationReader {
         Ok(None)
     }
 
+    /// Waits until a whole message is in memory. Cancel-safe.
+    pub async fn wait(&mut self) -> Result<(), Error> {
+        self.frames.wait().await
+    }
+
     /// Whether a whole message is in memory already, so that [`next`](Self::next) will not wait.
     pub fn has_buffered(&self) -> bool {
         self.frames.has_frame()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::array::{Parameter, TextArray};
+use super::copy_text::CopyText;
 use super::fold::Image;
 use super::relation::Relation;
 use super::tuple::Cell;
@@ -53,6 +54,27 @@ pub(super) fn fill<'a>(images: impl IntoIterator<Item = &'a Image>, columns: &[u
         laid_out = Some((&image.relation, slots));
     }
     arrays.into_iter().map(Parameter::Texts).collect()
+}
+
+/// The images as rows of a COPY of these columns, each so many times.
+pub(super) fn copy<'a>(
+    images: impl IntoIterator<Item = (&'a Image, i64)>,
+    columns: &[usize],
+) -> Vec<bytes::Bytes> {
+    let mut text = CopyText::default();
+    let mut laid_out: Option<(&Arc<Relation>, Vec<usize>)> = None;
+    for (image, copies) in images {
+        let positions = match laid_out.take() {
+            Some((relation, positions)) if Arc::ptr_eq(relation, &image.relation) => positions,
+            _ => columns.iter().filter_map(|column| image.relation.position_of(*column)).collect(),
+        };
+        let cells: Vec<Cell<'_>> = image.tuple.cells().collect();
+        for _ in 0..copies {
+            text.push(positions.iter().map(|position| cells[*position]));
+        }
+        laid_out = Some((&image.relation, positions));
+    }
+    text.finish()
 }
 
 /// For each position of the relation's tuples, which of the target's columns its value goes to.

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   BEGIN · fence moves the position · folded statements …    sent together, one round trip
+//!   COPY of new rows, where there are many                    one after the other
 //!   COMMIT                                                    once every statement did what it had to
 //!
-//!   a statement was refused, or rows are missing:  ROLLBACK, and the same batch again, that table row by row
+//!   a COPY was refused:                            ROLLBACK, and the same batch again, that table's inserts as upserts
+//!   a statement was refused, or rows are missing:  the same, that table row by row
 //! ```
 //!
 //! Tables do not depend on each other within a batch (foreign keys and triggers are off), so one that needs its rows changed
@@ -14,6 +16,10 @@
 //! A transaction of the source that is larger than a batch stays open over several: each piece is a
 //! savepoint, and the last one moves the position. Nothing is ever committed in part.
 
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::SinkExt as _;
 use hashbrown::HashSet;
 use strait_proto::Lsn;
 use strait_proto::v1::TableName;
@@ -26,7 +32,7 @@ use super::change::{Change, Operation};
 use super::connection::Connection;
 use super::in_order;
 use super::pipeline::{Broken, Pipeline};
-use super::plan::{Statement, Step, plan};
+use super::plan::{CopyIn, Exceptions, Statement, Step, plan};
 use super::truncate::truncate;
 use crate::error::{Context as _, Error};
 use crate::store::{self, BEGIN, Claim, Conflict, record_conflicts};
@@ -56,6 +62,8 @@ pub(crate) struct Executor {
     durable_lsn: Lsn,
     /// A transaction of the source is applied in part, and open.
     in_pieces: bool,
+    /// Tables into which rows could not be copied in this session.
+    overwritten: HashSet<TableName>,
 }
 
 /// What running a batch came to.
@@ -82,6 +90,8 @@ enum Setback {
 /// Why sets will not do.
 struct Reason {
     table: Option<TableName>,
+    /// A COPY was refused: sets that overwrite may still do.
+    copied: bool,
     text: String,
 }
 
@@ -90,15 +100,24 @@ struct Plan<'a> {
     operations: &'a [Operation],
     planned: Option<&'a [Step]>,
     replanned: Option<Vec<Step>>,
-    in_order: HashSet<TableName>,
-    /// The first reason, for people.
+    exceptions: Exceptions,
+    /// The first reason for leaving sets, for people.
     fallback: Option<String>,
 }
 
 impl<'a> Plan<'a> {
-    fn new(operations: &'a [Operation], planned: Option<&'a [Step]>) -> Self {
+    /// `exceptions` are known from earlier batches.
+    fn new(operations: &'a [Operation], planned: Option<&'a [Step]>, exceptions: Exceptions) -> Self {
         let fallback = planned.is_none().then(|| CHAINS.to_owned());
-        Self { operations, planned, replanned: None, in_order: HashSet::new(), fallback }
+        let mut plan = Self { operations, planned, replanned: None, exceptions, fallback };
+        let outdated = |step: &Step| match step {
+            Step::Copy(copy) => plan.exceptions.overwritten.contains(&copy.table),
+            _ => false,
+        };
+        if planned.is_some_and(|steps| steps.iter().any(outdated)) {
+            plan.again(true);
+        }
+        plan
     }
 
     /// What to run; none where only a replay of everything will do.
@@ -108,14 +127,27 @@ impl<'a> Plan<'a> {
 
     /// Makes another plan, now that the one before would not do.
     fn change(&mut self, reason: Reason) {
-        self.fallback.get_or_insert(reason.text);
         let narrower = match reason.table {
-            Some(table) => self.in_order.len() < IN_ORDER_MAX && self.in_order.insert(table),
-            None => false,
+            Some(table) if reason.copied => {
+                tracing::debug!(%table, reason = reason.text, "rows cannot be copied in, overwriting instead");
+                self.exceptions.overwritten.insert(table)
+            }
+            Some(table) => {
+                self.fallback.get_or_insert(reason.text);
+                self.exceptions.in_order.len() < IN_ORDER_MAX && self.exceptions.in_order.insert(table)
+            }
+            None => {
+                self.fallback.get_or_insert(reason.text);
+                false
+            }
         };
+        self.again(narrower);
+    }
+
+    fn again(&mut self, narrower: bool) {
         self.planned = None;
         // What could be planned once can be planned with less; if not, the replay says why.
-        self.replanned = if narrower { plan(self.operations, &self.in_order).ok() } else { None };
+        self.replanned = if narrower { plan(self.operations, &self.exceptions).ok() } else { None };
     }
 }
 
@@ -127,7 +159,7 @@ impl Executor {
         durable_lsn: Lsn,
     ) -> Result<Self, Error> {
         let advance = connection.prepare(&store::advance(&claim)).await.context("prepare the fence")?;
-        Ok(Self { connection, claim, advance, durable_lsn, in_pieces: false })
+        Ok(Self { connection, claim, advance, durable_lsn, in_pieces: false, overwritten: HashSet::new() })
     }
 
     /// The position that survives a crash of the destination.
@@ -182,7 +214,7 @@ impl Executor {
         steps: Option<&[Step]>,
         end_lsn: Lsn,
     ) -> Result<Outcome, Error> {
-        let mut plan = Plan::new(operations, steps);
+        let mut plan = self.plan(operations, steps);
         let mut retries = 0;
         let begin = format!("{BEGIN}; {DEFERRED}");
         while let Some(steps) = plan.steps() {
@@ -200,7 +232,10 @@ impl Executor {
                 Setback::Failed(error) => return Err(error),
                 Setback::Contention(error) if retries == CONTENTION_RETRIES_MAX => return Err(error),
                 Setback::Contention(_) => retries += 1,
-                Setback::InOrder(reason) => plan.change(reason),
+                Setback::InOrder(reason) => {
+                    self.remember(&reason);
+                    plan.change(reason);
+                }
             }
             // After a failed COMMIT there is no transaction any more, and this a warning.
             self.connection.client().batch_execute("ROLLBACK").await.context("roll back a batch")?;
@@ -221,14 +256,17 @@ impl Executor {
             self.fence(self.durable_lsn).await?;
             self.in_pieces = true;
         }
-        let mut plan = Plan::new(operations, steps);
+        let mut plan = self.plan(operations, steps);
         while let Some(steps) = plan.steps() {
             match self.sets(SAVEPOINT, None, steps).await {
                 Ok(conflicts) => {
                     self.connection.client().batch_execute(RELEASE).await.context("end a piece")?;
                     return Ok(Outcome { conflicts, fallback: plan.fallback });
                 }
-                Err(Setback::InOrder(reason)) => plan.change(reason),
+                Err(Setback::InOrder(reason)) => {
+                    self.remember(&reason);
+                    plan.change(reason);
+                }
                 Err(Setback::Contention(error) | Setback::Failed(error)) => return Err(error),
             }
             self.connection.client().batch_execute(ROLLBACK_PIECE).await.context("roll back a piece")?;
@@ -237,6 +275,17 @@ impl Executor {
         let conflicts = self.in_order(operations).await?;
         self.connection.client().batch_execute(RELEASE).await.context("end a piece")?;
         Ok(Outcome { conflicts, fallback: plan.fallback })
+    }
+
+    fn plan<'a>(&self, operations: &'a [Operation], steps: Option<&'a [Step]>) -> Plan<'a> {
+        let overwritten = self.overwritten.clone();
+        Plan::new(operations, steps, Exceptions { overwritten, in_order: HashSet::new() })
+    }
+
+    fn remember(&mut self, reason: &Reason) {
+        if let (Some(table), true) = (&reason.table, reason.copied) {
+            self.overwritten.insert(table.clone());
+        }
     }
 
     async fn fence(&self, next_lsn: Lsn) -> Result<(), Error> {
@@ -312,7 +361,8 @@ impl Executor {
             if let Step::Set(statement) = step {
                 let one = self.connection.prepare(&statement.text).await;
                 let doing = || format!("prepare a change of table {}", statement.table);
-                let setback = |error| Setback::from(Error::database(doing(), error)).of(&statement.table);
+                let setback =
+                    |error| Setback::from(Error::database(doing(), error)).of(&statement.table, false);
                 prepared.push(one.map_err(setback)?);
             }
         }
@@ -323,10 +373,24 @@ impl Executor {
     async fn alone(&mut self, step: &Step) -> Result<Vec<Conflict>, Setback> {
         match step {
             Step::Set(_) => {}
+            Step::Copy(copy) => self.copy(copy).await?,
             Step::Truncate(truncation) => truncate(self.connection.client(), truncation).await?,
             Step::Rows(changes) => return Ok(in_order::apply(&mut self.connection, changes.iter()).await?),
         }
         Ok(Vec::new())
+    }
+
+    async fn copy(&mut self, copy: &CopyIn) -> Result<(), Setback> {
+        let doing = || format!("copy new rows into table {}", copy.table);
+        let setback = |error| Setback::from(Error::database(doing(), error)).of(&copy.table, true);
+        let statement = self.connection.prepare(&copy.text).await.map_err(setback)?;
+        let sink = self.connection.client().copy_in::<_, Bytes>(&statement).await.map_err(setback)?;
+        let mut sink = pin!(sink);
+        for piece in &copy.data {
+            sink.feed(piece.clone()).await.map_err(setback)?;
+        }
+        sink.finish().await.map_err(setback)?;
+        Ok(())
     }
 
     /// Replays operations in the open transaction and records the conflicts that they meet.
@@ -396,22 +460,24 @@ fn queue<'a>(
 
 fn missing(table: &TableName) -> Setback {
     let text = format!("rows of table {table} are missing at the destination");
-    Setback::InOrder(Reason { table: Some(table.clone()), text })
+    Setback::InOrder(Reason { table: Some(table.clone()), copied: false, text })
 }
 
 fn refused(broken: Broken, sets: &[(usize, &Statement)]) -> Setback {
     let setback = Setback::from(Error::database("apply a batch", broken.error));
     match sets.iter().find(|(place, _)| *place == broken.place) {
-        Some((_, statement)) => setback.of(&statement.table),
+        Some((_, statement)) => setback.of(&statement.table, false),
         None => setback,
     }
 }
 
 impl Setback {
     /// The same, of a table that is known.
-    fn of(self, table: &TableName) -> Self {
+    fn of(self, table: &TableName, copied: bool) -> Self {
         match self {
-            Self::InOrder(reason) => Self::InOrder(Reason { table: Some(table.clone()), ..reason }),
+            Self::InOrder(reason) => {
+                Self::InOrder(Reason { table: Some(table.clone()), copied, text: reason.text })
+            }
             other => other,
         }
     }
@@ -431,6 +497,7 @@ impl From<Error> for Setback {
                 "08" | "25" | "40" | "53" | "55" | "57" | "58" | "F0" | "XX" => Self::Failed(error),
                 _ => Self::InOrder(Reason {
                     table: None,
+                    copied: false,
                     text: format!("{} (SQLSTATE {code})", server.message),
                 }),
             },

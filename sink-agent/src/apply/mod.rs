@@ -25,6 +25,7 @@ mod batch;
 mod change;
 mod columns;
 pub(crate) mod connection;
+mod copy_text;
 mod execute;
 mod executor;
 mod fold;

@@ -3,22 +3,25 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use strait_proto::v1::TableName;
 
 use super::array::Parameter;
 use super::change::{Change, Operation, Truncation};
-use super::columns::{by_columns, fill};
+use super::columns::{by_columns, copy, fill};
 use super::fold::{Fold, Image, NetEffects, Stage, TooManyStages};
 use super::multiset::Multiset;
 use super::relation::{Lookup, LookupBy, Relation};
 use super::sql::{self, Form};
+use super::target::Target;
 use crate::error::Error;
 
 /// What is executed one after the other.
 #[derive(Debug)]
 pub(crate) enum Step {
     Set(Statement),
+    Copy(CopyIn),
     /// Changes of tables whose rows have to be changed one by one.
     Rows(Vec<Change>),
     Truncate(Truncation),
@@ -34,6 +37,27 @@ pub(crate) struct Statement {
     pub(crate) expected: Option<u64>,
     /// Joins by comparing texts, for which only a hash join will do.
     pub(crate) hash_join: bool,
+}
+
+/// New rows that are expected to meet nobody: the quickest way to put many of them in.
+#[derive(Debug)]
+pub(crate) struct CopyIn {
+    pub(crate) table: TableName,
+    pub(crate) text: String,
+    /// In COPY's text format.
+    pub(crate) data: Vec<Bytes>,
+}
+
+/// Inserts of so many rows or more are copied in; for fewer the additional round trips are not worth it.
+const COPY_ROWS_MIN: usize = 500;
+
+/// What is known of tables for which the quickest way will not do.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Exceptions {
+    /// Rows that are inserted may be there already.
+    pub(crate) overwritten: HashSet<TableName>,
+    /// Rows have to be changed one by one.
+    pub(crate) in_order: HashSet<TableName>,
 }
 
 /// Why there is no plan.
@@ -57,9 +81,9 @@ impl From<Error> for Unplanned {
     }
 }
 
-/// Plans a batch. The changes of the tables named by `in_order` are left to be made one by one: sets would not do.
-pub(crate) fn plan(operations: &[Operation], in_order: &HashSet<TableName>) -> Result<Vec<Step>, Unplanned> {
-    let mut planner = Planner { steps: Vec::new(), tables: Vec::new(), places: HashMap::new(), in_order };
+/// Plans a batch.
+pub(crate) fn plan(operations: &[Operation], exceptions: &Exceptions) -> Result<Vec<Step>, Unplanned> {
+    let mut planner = Planner { steps: Vec::new(), tables: Vec::new(), places: HashMap::new(), exceptions };
     for operation in operations {
         match operation {
             Operation::Row(change) => planner.row(change)?,
@@ -79,7 +103,7 @@ struct Planner<'a> {
     /// In the order of their first change.
     tables: Vec<TableChanges>,
     places: HashMap<u32, usize>,
-    in_order: &'a HashSet<TableName>,
+    exceptions: &'a Exceptions,
 }
 
 struct TableChanges {
@@ -104,7 +128,7 @@ impl Planner<'_> {
         }
         let tables = &mut self.tables;
         let place = *self.places.entry(relation.table_id).or_insert_with(|| {
-            let in_order = self.in_order.contains(&relation.target.name);
+            let in_order = self.exceptions.in_order.contains(&relation.target.name);
             tables.push(TableChanges::new(relation, in_order));
             tables.len() - 1
         });
@@ -196,6 +220,11 @@ impl Planner<'_> {
             self.delete(relation, images, false);
         }
         for (columns, places) in by_columns(images.iter().map(Image::present)) {
+            if self.may_copy(&relation.target.name, &columns, places.len()) {
+                let rows = places.iter().map(|place| (&images[*place], 1));
+                self.copy(&relation.target, &columns, rows);
+                continue;
+            }
             self.steps.push(Step::Set(Statement {
                 table: relation.target.name.clone(),
                 text: sql::insert(&relation.target, &columns, relation.overwrites_by(), Form::Rows),
@@ -206,11 +235,27 @@ impl Planner<'_> {
         }
     }
 
+    fn may_copy(&self, table: &TableName, columns: &[usize], rows: usize) -> bool {
+        rows >= COPY_ROWS_MIN && !columns.is_empty() && !self.exceptions.overwritten.contains(table)
+    }
+
+    fn copy<'a>(&mut self, target: &Target, columns: &[usize], rows: impl Iterator<Item = (&'a Image, i64)>) {
+        self.steps.push(Step::Copy(CopyIn {
+            table: target.name.clone(),
+            text: sql::copy(target, columns),
+            data: copy(rows, columns),
+        }));
+    }
+
     /// Rows without a key, each so many times.
     fn copies(&mut self, rows: &[(Image, i64)], delete: bool) {
         for (columns, places) in by_columns(rows.iter().map(|(image, _)| image.present())) {
             let target = &rows[places[0]].0.relation.target;
             let counts: Vec<i64> = places.iter().map(|place| rows[*place].1).collect();
+            if !delete && self.may_copy(&target.name, &columns, places.len()) {
+                self.copy(target, &columns, places.iter().map(|place| (&rows[*place].0, rows[*place].1)));
+                continue;
+            }
             let total: i64 = counts.iter().sum();
             let mut parameters = fill(places.iter().map(|place| &rows[*place].0), &columns);
             parameters.push(Parameter::Counts(counts));

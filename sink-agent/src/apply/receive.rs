@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use prost::Message as _;
 use strait_postgres::Client;
 use strait_proto::v1::{self, RelationDefinition, change, stream_changes_request::Message};
@@ -16,7 +16,7 @@ use tonic::Streaming;
 use super::assembly::{Assembly, Pending};
 use super::batch::Batch;
 use super::change::Operation;
-use super::plan::{Unplanned, plan};
+use super::plan::{Exceptions, Unplanned, plan};
 use super::relation::Relation;
 use super::replies::Replies;
 use super::target::Target;
@@ -112,7 +112,7 @@ fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
     let steps = if operations.iter().any(large) {
         None
     } else {
-        match plan(&operations, &HashSet::new()) {
+        match plan(&operations, &Exceptions::default()) {
             Ok(steps) => Some(steps),
             Err(Unplanned::InOrder) => None,
             Err(Unplanned::Failed(error)) => return Err(error),

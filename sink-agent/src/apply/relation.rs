@@ -147,6 +147,11 @@ impl Relation {
         self.lookup_positions.iter().position(|candidate| *candidate == position)
     }
 
+    /// The position in a tuple of the value for one of the target's columns.
+    pub(crate) fn position_of(&self, column: usize) -> Option<usize> {
+        self.written.binary_search(&column).ok().map(|place| self.positions[place])
+    }
+
     /// All values that are written, in the target's order: equal bytes, equal rows.
     pub(crate) fn row_bytes(&self, tuple: &Tuple) -> Vec<u8> {
         let cells: Vec<Cell<'_>> = tuple.cells().collect();

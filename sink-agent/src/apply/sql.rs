@@ -65,6 +65,12 @@ pub(crate) fn insert(target: &Target, columns: &[usize], keys: Option<&[usize]>,
     statement
 }
 
+/// Inserts rows that come in COPY's text format.
+pub(crate) fn copy(target: &Target, columns: &[usize]) -> String {
+    let names = list(columns.iter().map(|column| target.columns[*column].sql_name.clone()));
+    format!("COPY {} ({names}) FROM STDIN", target.sql_name)
+}
+
 /// Inserts rows of a table without a key, each as often as its count says.
 ///
 /// Parameters: the columns, then the counts as `bigint[]`.

@@ -36,13 +36,24 @@ impl FramePacker {
         self.changes.is_empty()
     }
 
-    /// Whether a change has to wait for the next frame.
-    pub(super) fn is_full_for(&self, change: &v1::Change) -> bool {
-        !self.is_empty() && self.bytes + encoded_bytes(change) > FRAME_BYTES_MAX
+    /// Adds a change, or gives it back where it has to wait for the next frame: then [`take`](Self::take) comes first, and
+    /// [`begin`](Self::begin). A position that follows a position replaces it.
+    pub(super) fn push(&mut self, change: v1::Change) -> Option<v1::Change> {
+        let bytes = encoded_bytes(&change);
+        if !self.is_empty() && self.bytes + bytes > FRAME_BYTES_MAX {
+            return Some(change);
+        }
+        self.add(change, bytes);
+        None
     }
 
-    /// Adds a change. A position that follows a position replaces it.
-    pub(super) fn push(&mut self, change: v1::Change) {
+    /// Begins a frame with a change, however large.
+    pub(super) fn begin(&mut self, change: v1::Change) {
+        let bytes = encoded_bytes(&change);
+        self.add(change, bytes);
+    }
+
+    fn add(&mut self, change: v1::Change, bytes: usize) {
         match &change.change {
             Some(Kind::Progress(progress)) => {
                 self.position_lsn = Lsn(progress.progress_lsn);
@@ -54,7 +65,7 @@ impl FramePacker {
             Some(Kind::Commit(commit)) => self.position_lsn = Lsn(commit.end_lsn),
             _ => {}
         }
-        self.bytes += encoded_bytes(&change);
+        self.bytes += bytes;
         self.changes.push(change);
     }
 
@@ -64,10 +75,11 @@ impl FramePacker {
             return None;
         }
         self.sequence += 1;
-        self.bytes = 0;
+        let bytes = std::mem::take(&mut self.bytes);
         let changes = std::mem::take(&mut self.changes);
-        let frame = v1::ChangeFrame { sequence: self.sequence, changes, traceparent };
-        let cost = frame.encoded_len() as u64;
+        let mut frame = v1::ChangeFrame { sequence: self.sequence, changes: Vec::new(), traceparent };
+        let cost = (frame.encoded_len() + bytes) as u64;
+        frame.changes = changes;
         Some(Packed { frame, cost, position_lsn: self.position_lsn })
     }
 }
@@ -105,10 +117,10 @@ mod tests {
     fn pack(changes: Vec<v1::Change>) -> Vec<Packed> {
         let (mut packer, mut frames) = (FramePacker::default(), Vec::new());
         for change in changes {
-            if packer.is_full_for(&change) {
+            if let Some(change) = packer.push(change) {
                 frames.extend(packer.take(String::new()));
+                packer.begin(change);
             }
-            packer.push(change);
         }
         frames.extend(packer.take(String::new()));
         frames
@@ -144,10 +156,10 @@ mod tests {
     #[test]
     fn a_frame_in_the_middle_of_a_transaction_keeps_the_position_before_it() {
         let mut packer = FramePacker::default();
-        packer.push(commit(5));
-        packer.push(row(1));
+        packer.begin(commit(5));
+        packer.begin(row(1));
         assert_eq!(packer.take(String::new()).map(|it| it.position_lsn), Some(Lsn(5)));
-        packer.push(row(1));
+        packer.begin(row(1));
         assert_eq!(packer.take(String::new()).map(|it| it.position_lsn), Some(Lsn(5)));
     }
 
@@ -155,7 +167,7 @@ mod tests {
     fn the_counted_size_is_the_encoded_one() {
         let mut packer = FramePacker::default();
         for change in [row(0), row(200), progress(3), progress(1 << 60), commit(9)] {
-            packer.push(change);
+            packer.begin(change);
         }
         let bytes = packer.bytes;
         let frame = packer.take(String::new()).unwrap().frame;

@@ -1,24 +1,28 @@
 //! The change stream, from the slot to the sink and back.
 //!
 //! ```text
-//!  walsender ─► Reader: decode ─► Shape ─► FramePacker ──(credit)──► 4 frames ─► StreamChanges ─► sink
-//!                                   │ unknown relation                                             │
-//!                                   └─► catalog                                                    │
-//!  walsender ◄─ status ◄───────────────── Positions ◄── acks, credit ◄───────────────────────────┘
+//!  walsender ─┐ Reader: one of the two at a time
+//!  slices ────┴─► Forward: decode ─► Shape ─► FramePacker ──(credit)──► 4 frames ─► StreamChanges ─► sink
+//!                                     │ unknown relation                                            │
+//!                                     └─► catalog                                                   │
+//!  walsender ◄─ status ◄───────────────── Positions ◄── acks, credit ◄────────────────────────────┘
 //!  source    ◄─ heartbeat, supervision, progress (control connection)
 //! ```
 //!
 //! Why it makes progress: the reader waits for credit alone, and credit comes back on a path that does not pass it. While it
 //! waits, the walsender is not read, but its status updates go on, so it keeps the connection. What is confirmed to the
-//! slot is `durable_lsn` and nothing else.
+//! slot is `durable_lsn` and nothing else, whichever way changes are fetched.
 //!
-//! Why it is bounded: what is between the socket and the sink's consumption is at most the credit, the frames of the
-//! channel and one row.
+//! Why it is bounded: what is between the socket and the sink's consumption is at most the credit, the frames and chunks
+//! of the channels and one row.
 
 mod acks;
+mod catch_up;
 mod credit;
+mod forward;
 mod frame;
 mod heartbeat;
+mod mode;
 mod positions;
 mod reader;
 mod run;
@@ -29,5 +33,6 @@ mod status;
 mod supervise;
 mod tables;
 mod truncate;
+mod walsender;
 
 pub(crate) use run::{OnceMarker, StreamRun};

@@ -1,6 +1,6 @@
 //! Where the stream stands: one set of counters that its parts share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use strait_proto::{Lsn, v1};
 use tokio::sync::{Notify, watch};
@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 /// Positions in the source's log, each of which only grows within a session.
 #[derive(Debug)]
 pub(super) struct Positions {
+    source: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
     applied: AtomicU64,
@@ -17,6 +18,7 @@ pub(super) struct Positions {
     transactions: AtomicU64,
     conflicts: AtomicU64,
     foreign_keys_done: AtomicBool,
+    mode: AtomicI32,
     acked: watch::Sender<()>,
     /// The walsender wants to hear from us, or there is something to tell it.
     pub(super) status_due: Notify,
@@ -27,6 +29,7 @@ impl Positions {
     pub(super) fn new(resume_lsn: Lsn) -> Self {
         let position = || AtomicU64::new(resume_lsn.0);
         Self {
+            source: position(),
             received: position(),
             sent: position(),
             applied: position(),
@@ -36,12 +39,27 @@ impl Positions {
             transactions: AtomicU64::default(),
             conflicts: AtomicU64::default(),
             foreign_keys_done: AtomicBool::default(),
+            mode: AtomicI32::default(),
             acked: watch::Sender::new(()),
             status_due: Notify::new(),
         }
     }
 
-    /// Read from the walsender up to here.
+    /// The end of the source's log when it was last looked at.
+    pub(super) fn source(&self) -> Lsn {
+        load(&self.source)
+    }
+
+    pub(super) fn set_source(&self, source_lsn: Lsn) {
+        raise(&self.source, source_lsn);
+    }
+
+    /// How changes are fetched at present.
+    pub(super) fn set_mode(&self, mode: v1::StreamMode) {
+        self.mode.store(mode.into(), Ordering::Relaxed);
+    }
+
+    /// Read from the slot up to here.
     pub(super) fn received(&self) -> Lsn {
         load(&self.received)
     }
@@ -70,6 +88,10 @@ impl Positions {
     }
 
     /// Confirmed to the slot up to here.
+    pub(super) fn confirmed(&self) -> Lsn {
+        load(&self.confirmed)
+    }
+
     pub(super) fn set_confirmed(&self, confirmed_flush_lsn: Lsn) {
         raise(&self.confirmed, confirmed_flush_lsn);
     }
@@ -101,10 +123,11 @@ impl Positions {
             received_lsn: self.received().0,
             applied_lsn: self.applied().0,
             durable_lsn: self.durable().0,
-            confirmed_flush_lsn: load(&self.confirmed).0,
+            confirmed_flush_lsn: self.confirmed().0,
             transactions: self.transactions.load(Ordering::Relaxed),
             changes: self.changes.load(Ordering::Relaxed),
             conflicts: self.conflicts.load(Ordering::Relaxed),
+            mode: self.mode.load(Ordering::Relaxed),
             ..Default::default()
         }
     }

@@ -1,179 +1,184 @@
-//! Reads the slot's stream and packs it into frames.
+//! Reads the slot's changes, by stream or in slices, and changes between the two by itself.
 //!
-//! A frame leaves when nothing more is in memory, so a lone transaction waits for nobody and a backlog travels in full
-//! frames.
+//! ```text
+//!   long backlog? ──► catch_up: slices ── near the end ──► the stream is started, slices go on until it speaks
+//!        ▲                                                     │
+//!        └──────── a backlog has grown ◄── stream ◄────────────┘
+//! ```
+//!
+//! Nothing is lost or repeated by a change: both ways deliver whole transactions in the order of their commits, the one
+//! that takes over begins at or before what the other has delivered, and the shape drops transactions that lie before
+//! its position. A change happens between transactions only.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use strait_postgres::Client;
-use strait_postgres::pgoutput::{self, Relation};
 use strait_postgres::replication::{ReplicationMessage, ReplicationReader};
-use strait_proto::v1::{self, stream_changes_request::Message};
-use strait_runtime::trace_context::traceparent;
-use tokio::sync::{Mutex, mpsc};
+use strait_proto::v1::StreamMode;
 use tokio::time::Instant;
-use tracing::Instrument as _;
+use tokio_util::sync::CancellationToken;
 
-use super::credit::Credit;
-use super::frame::FramePacker;
-use super::heartbeat::Heartbeats;
+use super::catch_up::{self, CatchUp};
+use super::forward::Forward;
+use super::mode::Chooser;
 use super::positions::Positions;
-use super::shape::{Shape, Step};
-use super::truncate;
-use crate::capture::leaves::Leaves;
+use super::start;
+use super::walsender::Walsender;
 use crate::error::{During, RunError};
-use crate::reporter::Reporter;
+use crate::source::Source;
 
-/// When the channel to the sink is closed, the answering half knows why. This is how long it has to say so.
-const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// With more messages than this within [`BUSY_WINDOW`] the socket is left alone for [`BUSY_PAUSE`] when it is empty. The
+/// walsender sends each message by itself, and a receiver that it has to wake each time makes each one several times
+/// dearer.
+const BUSY_MESSAGES: u32 = 200;
+const BUSY_WINDOW: Duration = Duration::from_millis(10);
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
-/// A transaction is decoded once its commit is on disk, and other sessions see it a moment later, or once a synchronous
-/// standby has it: a partition that it made may not stand in the catalog yet.
-const VISIBLE_TIMEOUT: Duration = Duration::from_secs(10);
-const VISIBLE_PAUSE: Duration = Duration::from_millis(50);
-
-/// The forward half of a session.
+/// Reads the changes of a task's slot.
 pub(super) struct Reader {
-    pub(super) stream: ReplicationReader,
-    pub(super) shape: Shape,
-    pub(super) frames: mpsc::Sender<v1::StreamChangesRequest>,
-    pub(super) credit: Arc<Credit>,
-    pub(super) positions: Arc<Positions>,
-    pub(super) heartbeats: Arc<Heartbeats>,
-    pub(super) catalog: Catalog,
-}
-
-/// What has to be asked of the source while its stream is read.
-#[derive(Clone)]
-pub(super) struct Catalog {
+    pub(super) source: Source,
+    /// For single statements that do not wait.
     pub(super) client: Arc<Client>,
-    pub(super) leaves: Arc<Mutex<Leaves>>,
-    pub(super) reporter: Reporter,
+    pub(super) forward: Forward,
+    pub(super) positions: Arc<Positions>,
+    /// How often the walsender hears from us.
+    pub(super) status_interval: Duration,
+    pub(super) chooser: Chooser,
+    /// Ends the reading in order.
+    pub(super) stop: CancellationToken,
 }
 
 impl Reader {
-    /// Reads until something breaks.
+    /// Reads until something breaks, or it is stopped.
     pub(super) async fn run(mut self) -> Result<(), RunError> {
-        const DOING: &str = "read the change stream";
-        let (mut packer, mut changes) = (FramePacker::default(), Vec::new());
+        let stop = self.stop.clone();
+        let mut walsender = None;
         loop {
-            if !packer.is_empty() && !self.stream.has_buffered() {
-                self.flush(&mut packer).await?;
-            }
-            let Some(message) = self.stream.next().await.during(DOING)? else {
-                return Err(RunError::connection("the source ended the change stream"));
+            let mut stream = match walsender.take() {
+                Some(walsender) => walsender,
+                None if self.wants_slices().await? => {
+                    self.positions.set_mode(StreamMode::CatchUp);
+                    tokio::select! {
+                        caught_up = self.catch_up() => walsender = caught_up?,
+                        () = stop.cancelled() => return Ok(()),
+                    }
+                    continue;
+                }
+                None => self.start().await?,
             };
+            self.positions.set_mode(StreamMode::Streaming);
+            let behind = tokio::select! {
+                behind = self.stream(&mut stream.reader) => behind,
+                ended = &mut stream.status => Err(ended?.err().unwrap_or_else(ended_by_source)),
+                () = stop.cancelled() => Ok(()),
+            };
+            behind?;
+            stream.finish().await;
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            tracing::info!("a backlog has grown: changing from the stream to slices");
+        }
+    }
+
+    async fn wants_slices(&mut self) -> Result<bool, RunError> {
+        self.positions.set_source(start::flush_lsn(&self.client).await?);
+        Ok(self.is_behind())
+    }
+
+    fn is_behind(&self) -> bool {
+        let position_lsn = self.forward.shape.position_lsn();
+        self.chooser.wants_slices(position_lsn, self.positions.source(), Instant::now())
+    }
+
+    async fn start(&self) -> Result<Walsender, RunError> {
+        let position_lsn = self.forward.shape.position_lsn();
+        let (reader, writer) = start::start_slot(&self.source, &self.client, position_lsn).await?;
+        Ok(Walsender::new(reader, writer, Arc::clone(&self.positions), self.status_interval))
+    }
+
+    /// Works the backlog off in slices; returns the stream that took over, or none where one has to be started.
+    async fn catch_up(&mut self) -> Result<Option<Walsender>, RunError> {
+        let position_lsn = self.forward.shape.position_lsn();
+        let Some(copy) = catch_up::copy_slot(&self.source, &self.client, position_lsn).await? else {
+            let text = "the source has no free replication slot (max_replication_slots) for reading a backlog in slices: it \
+                        is streamed, which is slower";
+            self.forward.catalog.reporter.notice_once(text.to_owned()).await;
+            self.chooser.refused(Instant::now());
+            return Ok(None);
+        };
+        let catch_up = CatchUp {
+            source: &self.source,
+            client: &self.client,
+            positions: &self.positions,
+            status_interval: self.status_interval,
+            forward: &mut self.forward,
+            chooser: &mut self.chooser,
+        };
+        catch_up.run(copy).await
+    }
+
+    /// Reads the stream until it breaks; returns between two transactions where a long backlog has grown.
+    async fn stream(&mut self, stream: &mut ReplicationReader) -> Result<(), RunError> {
+        let mut pace = Pace::new();
+        loop {
+            if !stream.has_buffered() {
+                self.forward.flush().await?;
+                if pace.is_busy() {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+            }
+            let Some(message) = stream.next().await.during("read the change stream")? else {
+                return Err(ended_by_source());
+            };
+            pace.message();
             match message {
                 ReplicationMessage::XLogData { wal_start_lsn, wal_end_lsn, payload } => {
                     self.positions.set_received(wal_start_lsn.max(wal_end_lsn));
-                    let message =
-                        pgoutput::decode(payload).map_err(strait_postgres::Error::from).during(DOING)?;
-                    let step = self.shape.message(message, &mut changes)?;
-                    self.settle(step).await?;
+                    self.forward.message(payload).await?;
                 }
                 ReplicationMessage::Keepalive { wal_end_lsn, reply_requested } => {
-                    self.positions.set_received(wal_end_lsn);
-                    self.shape.keepalive(wal_end_lsn, &mut changes);
+                    self.forward.position(wal_end_lsn).await?;
                     if reply_requested {
                         self.positions.status_due.notify_one();
                     }
                 }
             }
-            for change in changes.drain(..) {
-                if packer.is_full_for(&change) {
-                    self.flush(&mut packer).await?;
-                }
-                packer.push(change);
+            if self.forward.shape.is_between_transactions() && self.is_behind() {
+                return self.forward.flush().await;
             }
             // A long backlog is all in memory: let others run as well.
             tokio::task::consume_budget().await;
         }
     }
+}
 
-    /// Does what the shape could not do by itself.
-    async fn settle(&mut self, step: Step) -> Result<(), RunError> {
-        match step {
-            Step::Done => Ok(()),
-            Step::Message(content, end_lsn) => {
-                self.heartbeats.seen(&content, end_lsn);
-                Ok(())
-            }
-            Step::Unknown(relation) => self.look_up(relation).await,
-            Step::Bounded(leaves) => self.catalog.require_bounds(&leaves).await,
-        }
+/// How many messages come.
+struct Pace {
+    since: Instant,
+    messages: u32,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now(), messages: 0 }
     }
 
-    async fn look_up(&mut self, relation: Relation) -> Result<(), RunError> {
-        let mut leaves = self.catalog.leaves.lock().await;
-        let deadline = Instant::now() + VISIBLE_TIMEOUT;
-        while leaves.table_of(relation.relation_id).is_none() {
-            leaves.refresh(&self.catalog.client, &self.catalog.reporter).await?;
-            if leaves.table_of(relation.relation_id).is_some()
-                || leaves.is_excluded(relation.relation_id)
-                || Instant::now() >= deadline
-            {
-                break;
-            }
-            tokio::time::sleep(VISIBLE_PAUSE).await;
-        }
-        match leaves.table_of(relation.relation_id) {
-            Some((table_id, leaf)) => {
-                self.shape.adopt(relation, table_id, leaf.clone());
-            }
-            None => {
-                let name = format!("{}.{}", relation.schema, relation.name);
-                if leaves.is_excluded(relation.relation_id) {
-                    tracing::debug!(relation = name, "changes of an excluded partition are left out");
-                } else {
-                    let text = format!(
-                        "changes of {name} are left out: it came and went, and is no partition of the task's tables now"
-                    );
-                    self.catalog.reporter.notice_once(text).await;
-                }
-                self.shape.ignore(&relation);
-            }
-        }
-        Ok(())
+    fn message(&mut self) {
+        self.messages = self.messages.saturating_add(1);
     }
 
-    async fn flush(&self, packer: &mut FramePacker) -> Result<(), RunError> {
-        if packer.is_empty() {
-            return Ok(());
+    /// Whether many have come lately; begins to count anew once the window has passed.
+    fn is_busy(&mut self) -> bool {
+        let busy = self.messages >= BUSY_MESSAGES;
+        if self.since.elapsed() >= BUSY_WINDOW {
+            *self = Self::new();
         }
-        // A trace of its own for each frame: the run that it belongs to may last for months.
-        self.send(packer).instrument(tracing::info_span!(parent: None, "strait.frame")).await
-    }
-
-    async fn send(&self, packer: &mut FramePacker) -> Result<(), RunError> {
-        let Some(packed) = packer.take(traceparent().unwrap_or_default()) else {
-            return Ok(());
-        };
-        self.credit.pay(packed.cost).await;
-        // Before it is sent, so that the acknowledgement cannot come first.
-        self.positions.set_sent(packed.position_lsn);
-        let request = v1::StreamChangesRequest { message: Some(Message::Frame(packed.frame)) };
-        if self.frames.send(request).await.is_err() {
-            tokio::time::sleep(EXPLANATION_TIMEOUT).await;
-            return Err(RunError::connection("the sink-agent closed the change stream"));
-        }
-        Ok(())
+        busy
     }
 }
 
-impl Catalog {
-    async fn require_bounds(&self, truncated: &[(u32, u32)]) -> Result<(), RunError> {
-        let leaves = self.leaves.lock().await;
-        for (table_id, relation_id) in truncated {
-            if !leaves.bounds_are_certain(&self.client, *table_id, *relation_id).await? {
-                let (schema, name) = leaves
-                    .table_of(*relation_id)
-                    .map_or((String::new(), relation_id.to_string()), |(_, leaf)| {
-                        (leaf.schema.clone(), leaf.name.clone())
-                    });
-                return Err(truncate::uncertain(&schema, &name));
-            }
-        }
-        Ok(())
-    }
+fn ended_by_source() -> RunError {
+    RunError::connection("the source ended the change stream")
 }

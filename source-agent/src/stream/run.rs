@@ -6,14 +6,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use strait_postgres::Client;
 use strait_proto::{Lsn, v1};
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
 
 use super::acks::Acks;
 use super::credit::Credit;
+use super::forward::{Catalog, Forward};
+use super::frame::FramePacker;
 use super::heartbeat::Heartbeats;
+use super::mode::Chooser;
 use super::positions::Positions;
-use super::reader::{Catalog, Reader};
+use super::reader::Reader;
 use super::sequences::SequenceSync;
 use super::shape::Shape;
 use super::start::{self, SinkStream};
@@ -51,8 +55,7 @@ impl StreamRun<'_> {
     pub(crate) async fn run(self, once: Option<&mut OnceMarker>) -> Result<(), RunError> {
         let SinkStream { requests, mut responses, ready } = start::open_sink(self.sink).await?;
         let resume_lsn = Lsn(ready.resume_lsn);
-        let (stream, mut writer) = start::start_slot(self.source, &self.client, resume_lsn).await?;
-        let every = status::status_interval(&self.client).await?;
+        let status_interval = status::status_interval(&self.client).await?;
         self.client.batch_execute("SET synchronous_commit = off").await.during("prepare the heartbeat")?;
         tracing::info!(%resume_lsn, credit_bytes = ready.credit_bytes, "streaming changes");
 
@@ -60,21 +63,31 @@ impl StreamRun<'_> {
         let credit = Arc::new(Credit::new(ready.credit_bytes));
         let heartbeats = Arc::new(Heartbeats::new(self.session_name()));
         let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
+        let stop = CancellationToken::new();
         let catalog = Catalog {
             client: Arc::clone(&self.client),
             leaves: Arc::new(Mutex::new(self.leaves)),
             reporter: self.reporter.clone(),
         };
         let reader = Reader {
-            stream,
-            shape: Shape::new(tables, resume_lsn),
-            frames: requests,
-            credit: Arc::clone(&credit),
+            source: self.source.clone(),
+            client: Arc::clone(&self.client),
+            forward: Forward {
+                shape: Shape::new(tables, resume_lsn),
+                packer: FramePacker::default(),
+                changes: Vec::new(),
+                frames: requests,
+                credit: Arc::clone(&credit),
+                positions: Arc::clone(&positions),
+                heartbeats: Arc::clone(&heartbeats),
+                catalog: catalog.clone(),
+            },
             positions: Arc::clone(&positions),
-            heartbeats: Arc::clone(&heartbeats),
-            catalog: catalog.clone(),
+            status_interval,
+            chooser: Chooser::default(),
+            stop: stop.clone(),
         };
-        let reader = AbortOnDropHandle::new(self.tracker.spawn(reader.run().in_current_span()));
+        let mut reader = AbortOnDropHandle::new(self.tracker.spawn(reader.run().in_current_span()));
 
         let acks = Acks {
             positions: &positions,
@@ -102,8 +115,7 @@ impl StreamRun<'_> {
         let fulfilled = fulfilled(once, &self.client, &heartbeats, &positions);
         let ended = tokio::select! {
             ended = acks.run(&mut responses) => ended,
-            ended = reader => ended.map_err(RunError::from).flatten(),
-            ended = status::run(&mut writer, &positions, every) => ended,
+            ended = &mut reader => ended.map_err(RunError::from).flatten(),
             ended = heartbeats.run(&self.client, self.heartbeat) => ended,
             ended = supervision.run() => ended,
             ended = progress.run() => ended,
@@ -111,7 +123,8 @@ impl StreamRun<'_> {
         };
         if ended.is_ok() {
             SequenceSync::new(self.model).transfer(&self.client, self.sink, self.reporter).await?;
-            writer.finish().await;
+            stop.cancel();
+            reader.await??;
         }
         ended
     }

@@ -24,9 +24,8 @@ pub(super) const MESSAGE_PREFIX: &str = "strait";
 /// State of one session of the stream.
 pub(super) struct Shape {
     tables: TableSet,
-    /// Transactions that committed before are durable already.
-    resume_lsn: Lsn,
-    /// Everything before it has been answered with changes or positions.
+    /// Everything before it is durable already, or has been answered with changes or positions: transactions that
+    /// committed before it are dropped.
     position_lsn: Lsn,
     open: Option<Open>,
     relations: HashMap<u32, Known>,
@@ -35,6 +34,8 @@ pub(super) struct Shape {
 /// A transaction that has begun.
 struct Open {
     begin: Begin,
+    /// It came before: the source sends again what lies behind a change of how it is read.
+    repeated: bool,
     /// The sink was told of it.
     announced: bool,
     /// Our own message that it holds.
@@ -68,7 +69,7 @@ pub(super) enum Step {
 
 impl Shape {
     pub(super) fn new(tables: TableSet, resume_lsn: Lsn) -> Self {
-        Self { tables, resume_lsn, position_lsn: resume_lsn, open: None, relations: HashMap::new() }
+        Self { tables, position_lsn: resume_lsn, open: None, relations: HashMap::new() }
     }
 
     /// Answers a message with the changes to send.
@@ -110,6 +111,16 @@ impl Shape {
         }
     }
 
+    /// No transaction is open.
+    pub(super) fn is_between_transactions(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// Everything before it is durable, or has been answered.
+    pub(super) fn position_lsn(&self) -> Lsn {
+        self.position_lsn
+    }
+
     /// An unknown relation is a leaf of this table.
     pub(super) fn adopt(&mut self, relation: Relation, table_id: u32, leaf: LeafRecord) -> Step {
         self.tables.adopt(table_id, leaf);
@@ -125,7 +136,8 @@ impl Shape {
         if self.open.is_some() {
             return Err(out_of_turn("a transaction within another one"));
         }
-        self.open = Some(Open { begin, announced: false, message: None });
+        let repeated = begin.final_lsn < self.position_lsn;
+        self.open = Some(Open { begin, repeated, announced: false, message: None });
         Ok(())
     }
 
@@ -193,7 +205,7 @@ impl Shape {
             None => return Err(out_of_turn("a row of a relation that was not described")),
         };
         let commit_lsn = open.begin.final_lsn;
-        if commit_lsn < self.resume_lsn || commit_lsn < mapped.begin_lsn {
+        if open.repeated || commit_lsn < mapped.begin_lsn {
             return Ok(());
         }
         open.announce(changes);
@@ -226,10 +238,10 @@ impl Shape {
         let Some(open) = &mut self.open else {
             return Err(out_of_turn("TRUNCATE outside of a transaction"));
         };
-        let commit_lsn = open.begin.final_lsn;
-        if commit_lsn < self.resume_lsn {
+        if open.repeated {
             return Ok(Step::Done);
         }
+        let commit_lsn = open.begin.final_lsn;
         let mapped = truncate::map(relation_ids, &self.tables, commit_lsn)?;
         if !mapped.relations.is_empty() {
             open.announce(changes);

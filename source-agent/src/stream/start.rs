@@ -76,3 +76,10 @@ pub(super) async fn start_slot(
     }
     unreachable!("the loop ends at its last attempt")
 }
+
+/// How far the source's log is flushed.
+pub(super) async fn flush_lsn(client: &Client) -> Result<Lsn, RunError> {
+    const DOING: &str = "measure the backlog";
+    let row = client.query_one("SELECT pg_current_wal_flush_lsn()::text", &[]).await.during(DOING)?;
+    slot::parse_lsn(&row.try_get::<_, String>(0).during(DOING)?).during(DOING)
+}

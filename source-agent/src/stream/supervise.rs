@@ -8,9 +8,9 @@ use strait_postgres::Client;
 use strait_proto::{Lsn, v1};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
+use super::forward::Catalog;
 use super::heartbeat::Heartbeats;
 use super::positions::Positions;
-use super::reader::Catalog;
 use super::sequences::SequenceSync;
 use crate::capture::identity::{self, Lacking};
 use crate::capture::slot::parse_lsn;
@@ -125,6 +125,7 @@ impl ProgressReport<'_> {
         let position = |text: Option<String>| text.map(|text| parse_lsn(&text)).transpose().during(DOING);
         let source_lsn = position(text("source_lsn")?)?.unwrap_or_default();
         let retained: Option<i64> = row.try_get("retained").during(DOING)?;
+        self.positions.set_source(source_lsn);
         let mut progress = self.positions.progress();
         progress.source_lsn = source_lsn.0;
         if let Some(confirmed) = position(text("confirmed")?)? {

@@ -4,6 +4,7 @@
 //! `cargo test -p strait-tests --test scenarios NAME` runs those whose path holds NAME. The `peer_…` files follow the
 //! scenarios that PostgreSQL tests its own logical replication for (src/test/subscription/t), in the same numbering.
 
+mod catch_up;
 mod exactly_once;
 mod faults;
 mod fencing;

@@ -31,12 +31,15 @@ fn truncate() -> Operation {
 
 /// Each step's first word and what it expects: `DELETE 2`, `INSERT any`, `rows 3`, `TRUNCATE`.
 fn planned(operations: &[Operation]) -> Vec<String> {
-    let steps = plan(operations, &HashSet::new()).unwrap();
+    let steps = plan(operations, &Exceptions::default()).unwrap();
     let words = steps.iter().map(|step| match step {
         Step::Set(statement) => {
             let word = statement.text.split(' ').next().unwrap();
             let expected = statement.expected.map_or("any".to_owned(), |rows| rows.to_string());
             format!("{word} {expected}")
+        }
+        Step::Copy(copy) => {
+            format!("COPY {}", copy.data.concat().iter().filter(|byte| **byte == b'\n').count())
         }
         Step::Rows(changes) => format!("rows {}", changes.len()),
         Step::Truncate(_) => "TRUNCATE".to_owned(),
@@ -83,7 +86,7 @@ fn rows_without_a_key_are_counted() {
         delete(&table, "2", "b"),
     ];
     assert_eq!(planned(&operations), ["DELETE 2", "INSERT any"]);
-    let steps = plan(&operations, &HashSet::new()).unwrap();
+    let steps = plan(&operations, &Exceptions::default()).unwrap();
     let Step::Set(statement) = &steps[0] else { panic!("{steps:?}") };
     assert!(statement.hash_join);
     assert_eq!(statement.parameters.len(), 3, "two columns and the counts");
@@ -109,10 +112,31 @@ fn a_table_that_changes_its_shape_is_folded_anew() {
 fn only_the_tables_that_need_it_go_one_by_one() {
     let table = keyed();
     let operations = [insert(&table, "1", "a"), delete(&table, "2", "b")];
-    let names = HashSet::from([table.target.name.clone()]);
-    let steps = plan(&operations, &names).unwrap();
+    let in_order = |name: TableName| Exceptions { in_order: HashSet::from([name]), ..Exceptions::default() };
+    let steps = plan(&operations, &in_order(table.target.name.clone())).unwrap();
     let [Step::Rows(changes)] = &steps[..] else { panic!("{steps:?}") };
     assert_eq!(changes.len(), 2);
-    let others = HashSet::from([v1::TableName::new("public", "another")]);
+    let others = in_order(v1::TableName::new("public", "another"));
     assert!(plan(&operations, &others).unwrap().iter().all(|step| matches!(step, Step::Set(_))));
+}
+
+#[test]
+fn many_new_rows_are_copied_in_unless_they_may_be_there_already() {
+    let table = keyed();
+    let names: Vec<String> = (0..COPY_ROWS_MIN).map(|id| id.to_string()).collect();
+    let operations: Vec<Operation> = names.iter().map(|id| insert(&table, id, "a")).collect();
+    assert_eq!(planned(&operations), [format!("COPY {COPY_ROWS_MIN}")]);
+    assert_eq!(planned(&operations[1..]), ["INSERT any"]);
+    let overwritten = HashSet::from([table.target.name.clone()]);
+    let steps = plan(&operations, &Exceptions { overwritten, ..Exceptions::default() }).unwrap();
+    assert!(matches!(&steps[..], [Step::Set(_)]), "{steps:?}");
+}
+
+#[test]
+fn rows_without_a_key_are_copied_in_as_often_as_they_came() {
+    let table = keyless();
+    let operations: Vec<Operation> = (0..2 * COPY_ROWS_MIN)
+        .map(|number| insert(&table, &(number % COPY_ROWS_MIN).to_string(), "a"))
+        .collect();
+    assert_eq!(planned(&operations), [format!("COPY {}", 2 * COPY_ROWS_MIN)]);
 }

@@ -1,0 +1,226 @@
+//! Working off a long backlog in slices over SQL.
+//!
+//! ```text
+//!   slot ─ copy ─► fetch: slice, slice, … ──(chunks, bounded)──► shape ─► frames
+//!    ▲                 the server decodes the next one while this one is sent and applied
+//!    └── moved to what is durable, now and then
+//! ```
+//!
+//! The copy may be consumed freely: the slot itself still guards everything that is not durable. It moves by
+//! `pg_replication_slot_advance` meanwhile, and by nothing but the durable position.
+//!
+//! Near the end the stream is started, and slices go on until it speaks: what a walsender has to skip first, it skips
+//! while nobody waits for it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use strait_postgres::Client;
+use strait_postgres::replication::{CopyPosition, SlotCopy};
+use strait_proto::Lsn;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::forward::Forward;
+use super::mode::{AfterSlice, Chooser};
+use super::positions::Positions;
+use super::start;
+use super::walsender::Walsender;
+use crate::capture::slot;
+use crate::error::{During, RunError};
+use crate::source::Source;
+
+/// Payloads are handed over in chunks of about so many bytes.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks between fetching and shaping.
+const CHUNKS_MAX: usize = 32;
+/// A slice that brought nothing new near the end is followed by a pause.
+const IDLE_PAUSE: Duration = Duration::from_millis(5);
+/// How often the slot itself is moved. Each time the server reads the log from the slot's restart position on.
+const ADVANCE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A session of reading in slices.
+pub(super) struct CatchUp<'a> {
+    pub(super) source: &'a Source,
+    pub(super) client: &'a Client,
+    pub(super) positions: &'a Arc<Positions>,
+    pub(super) status_interval: Duration,
+    pub(super) forward: &'a mut Forward,
+    pub(super) chooser: &'a mut Chooser,
+}
+
+/// What fetching tells.
+enum Fetched {
+    Chunk(Vec<Bytes>),
+    /// The end of a slice, and what was decided.
+    Slice(CopyPosition, AfterSlice),
+}
+
+/// Copies the task's slot for a session that begins at `position_lsn`; none where the source has no slot free.
+pub(super) async fn copy_slot(
+    source: &Source,
+    client: &Client,
+    position_lsn: Lsn,
+) -> Result<Option<SlotCopy>, RunError> {
+    const DOING: &str = "copy the replication slot";
+    let state = slot::read(client, &source.slot).await.during("check the replication slot")?;
+    slot::verify(&source.slot, state.as_ref(), position_lsn)?;
+    // Of a session that was cut off.
+    slot::drop(client, &source.catch_up_slot, &source.application_name).await?;
+    let connection = source.connect_replication().await.during("connect to read the backlog")?;
+    let name = source.catch_up_slot.clone();
+    let copied =
+        SlotCopy::create(connection, &source.slot, name, &source.publication, true, position_lsn).await;
+    match copied {
+        Err(error) if error.sqlstate() == Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED) => Ok(None),
+        copied => copied.during(DOING).map(Some),
+    }
+}
+
+impl CatchUp<'_> {
+    /// Reads slices until the stream has taken over, or has to be started because slices will not do.
+    pub(super) async fn run(self, copy: SlotCopy) -> Result<Option<Walsender>, RunError> {
+        tracing::info!(position_lsn = %self.forward.shape.position_lsn(), "working off a backlog in slices");
+        let (chunks, mut fetched) = mpsc::channel(CHUNKS_MAX);
+        let chooser = std::mem::take(self.chooser);
+        let mut fetching = AbortOnDropHandle::new(tokio::spawn(fetch(copy, chooser, chunks)));
+        let advancing = advance(self.source.clone(), Arc::clone(self.positions));
+        let mut advancing = Some(AbortOnDropHandle::new(tokio::spawn(advancing)));
+        let mut walsender: Option<Walsender> = None;
+        loop {
+            tokio::select! {
+                biased;
+                spoken = speaks(&mut walsender) => {
+                    spoken?;
+                    tracing::info!("the backlog is worked off: changing to the stream");
+                    break;
+                }
+                ended = failed(&mut advancing) => return Err(ended),
+                next = fetched.recv() => match next {
+                    Some(Fetched::Chunk(payloads)) => {
+                        for payload in payloads {
+                            self.forward.message(payload).await?;
+                        }
+                    }
+                    Some(Fetched::Slice(position, after)) => {
+                        self.positions.set_source(position.flush_lsn);
+                        self.forward.position(position.confirmed_flush_lsn).await?;
+                        self.forward.flush().await?;
+                        match after {
+                            AfterSlice::GoOn(_) => {}
+                            AfterSlice::NearEnd(_) if walsender.is_some() => {}
+                            AfterSlice::NearEnd(_) => {
+                                // From here on the walsender holds the slot and moves it.
+                                advancing = None;
+                                walsender = Some(self.start().await?);
+                            }
+                            AfterSlice::Repeats => {
+                                tracing::info!("a transaction is open for long, or very large: changing to the stream");
+                                break;
+                            }
+                        }
+                    }
+                    None => {
+                        // It ends before we do only where it failed.
+                        *self.chooser = (&mut fetching).await??;
+                        return Err(RunError::transient("reading the backlog ended"));
+                    }
+                },
+            }
+        }
+        drop(fetched);
+        *self.chooser = fetching.await??;
+        Ok(walsender)
+    }
+
+    async fn start(&self) -> Result<Walsender, RunError> {
+        let position_lsn = self.forward.shape.position_lsn();
+        let (reader, writer) = start::start_slot(self.source, self.client, position_lsn).await?;
+        Ok(Walsender::new(reader, writer, Arc::clone(self.positions), self.status_interval))
+    }
+}
+
+/// Waits until a stream that was started has something to say; for ever without one.
+async fn speaks(walsender: &mut Option<Walsender>) -> Result<(), RunError> {
+    let Some(walsender) = walsender else {
+        return std::future::pending().await;
+    };
+    walsender.reader.wait().await.during("start the change stream")
+}
+
+/// Waits until a task has failed; for ever without one.
+async fn failed(task: &mut Option<AbortOnDropHandle<Result<Infallible, RunError>>>) -> RunError {
+    let Some(task) = task else {
+        return std::future::pending().await;
+    };
+    match task.await {
+        Ok(Err(error)) => error,
+        Err(panicked) => panicked.into(),
+    }
+}
+
+/// Fetches slices, until nobody takes them any more or slices will not do; gives the chooser back.
+async fn fetch(
+    mut copy: SlotCopy,
+    mut chooser: Chooser,
+    chunks: mpsc::Sender<Fetched>,
+) -> Result<Chooser, RunError> {
+    const DOING: &str = "read the backlog";
+    let mut position = copy.position().await.during(DOING)?;
+    loop {
+        let after = chooser.next(position, Instant::now());
+        if chunks.send(Fetched::Slice(position, after)).await.is_err() {
+            return Ok(chooser);
+        }
+        let bounds = match after {
+            AfterSlice::GoOn(bounds) => bounds,
+            AfterSlice::NearEnd(bounds) => {
+                tokio::time::sleep(IDLE_PAUSE).await;
+                bounds
+            }
+            AfterSlice::Repeats => return Ok(chooser),
+        };
+        let mut slice = copy.slice(bounds).await.during(DOING)?;
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while let Some(payload) = slice.next().await.during(DOING)? {
+            bytes += payload.len();
+            chunk.push(payload);
+            if bytes >= CHUNK_BYTES {
+                bytes = 0;
+                if chunks.send(Fetched::Chunk(std::mem::take(&mut chunk))).await.is_err() {
+                    return Ok(chooser);
+                }
+            }
+        }
+        if !chunk.is_empty() && chunks.send(Fetched::Chunk(chunk)).await.is_err() {
+            return Ok(chooser);
+        }
+        position = copy.position().await.during(DOING)?;
+    }
+}
+
+/// Moves the slot itself to what is durable, for ever: no walsender does it meanwhile.
+async fn advance(source: Source, positions: Arc<Positions>) -> Result<Infallible, RunError> {
+    const DOING: &str = "move the replication slot to what is durable";
+    const SQL: &str = "SELECT pg_catalog.pg_replication_slot_advance($1, $2::text::pg_lsn)";
+    let mut ticks = interval(ADVANCE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    // The task's other connection must not wait for it.
+    let client = source.connect().await.during(DOING)?;
+    loop {
+        ticks.tick().await;
+        let durable_lsn = positions.durable();
+        if durable_lsn <= positions.confirmed() {
+            continue;
+        }
+        let parameters: [&(dyn ToSql + Sync); 2] = [&source.slot.as_str(), &durable_lsn.to_string()];
+        client.execute(SQL, &parameters).await.during(DOING)?;
+        positions.set_confirmed(durable_lsn);
+    }
+}

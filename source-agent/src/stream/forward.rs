@@ -1,0 +1,173 @@
+//! The forward half of a session: decoded messages in, frames out, whichever way the messages come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use strait_postgres::Client;
+use strait_postgres::pgoutput::{self, Relation};
+use strait_proto::Lsn;
+use strait_proto::v1::{self, stream_changes_request::Message};
+use strait_runtime::trace_context::traceparent;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::credit::Credit;
+use super::frame::FramePacker;
+use super::heartbeat::Heartbeats;
+use super::positions::Positions;
+use super::shape::{Shape, Step};
+use super::truncate;
+use crate::capture::leaves::Leaves;
+use crate::error::{During, RunError};
+use crate::reporter::Reporter;
+
+/// When the channel to the sink is closed, the answering half knows why. This is how long it has to say so.
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A transaction is decoded once its commit is on disk, and other sessions see it a moment later, or once a synchronous
+/// standby has it: a partition that it made may not stand in the catalog yet.
+const VISIBLE_TIMEOUT: Duration = Duration::from_secs(10);
+const VISIBLE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Shapes messages and sends them on.
+pub(super) struct Forward {
+    pub(super) shape: Shape,
+    pub(super) packer: FramePacker,
+    /// What the message at hand became.
+    pub(super) changes: Vec<v1::Change>,
+    pub(super) frames: mpsc::Sender<v1::StreamChangesRequest>,
+    pub(super) credit: Arc<Credit>,
+    pub(super) positions: Arc<Positions>,
+    pub(super) heartbeats: Arc<Heartbeats>,
+    pub(super) catalog: Catalog,
+}
+
+/// What has to be asked of the source while its stream is read.
+#[derive(Clone)]
+pub(super) struct Catalog {
+    pub(super) client: Arc<Client>,
+    pub(super) leaves: Arc<Mutex<Leaves>>,
+    pub(super) reporter: Reporter,
+}
+
+impl Forward {
+    /// Takes one message of the output plugin.
+    pub(super) async fn message(&mut self, payload: Bytes) -> Result<(), RunError> {
+        let message = pgoutput::decode(payload)
+            .map_err(strait_postgres::Error::from)
+            .during("read the change stream")?;
+        match self.shape.message(message, &mut self.changes)? {
+            Step::Done => {}
+            step => self.settle(step).await?,
+        }
+        self.pack().await
+    }
+
+    /// Everything before `position_lsn` has come.
+    pub(super) async fn position(&mut self, position_lsn: Lsn) -> Result<(), RunError> {
+        self.positions.set_received(position_lsn);
+        self.shape.keepalive(position_lsn, &mut self.changes);
+        self.pack().await
+    }
+
+    /// Sends what is packed: nothing more is in memory, so nothing is gained by waiting.
+    pub(super) async fn flush(&mut self) -> Result<(), RunError> {
+        if self.packer.is_empty() {
+            return Ok(());
+        }
+        // A trace of its own for each frame: the run that it belongs to may last for months.
+        self.send().instrument(tracing::info_span!(parent: None, "strait.frame")).await
+    }
+
+    async fn pack(&mut self) -> Result<(), RunError> {
+        let mut changes = std::mem::take(&mut self.changes);
+        for change in changes.drain(..) {
+            if let Some(change) = self.packer.push(change) {
+                self.flush().await?;
+                self.packer.begin(change);
+            }
+        }
+        self.changes = changes;
+        Ok(())
+    }
+
+    /// Does what the shape could not do by itself.
+    async fn settle(&mut self, step: Step) -> Result<(), RunError> {
+        match step {
+            Step::Done => Ok(()),
+            Step::Message(content, end_lsn) => {
+                self.heartbeats.seen(&content, end_lsn);
+                Ok(())
+            }
+            Step::Unknown(relation) => self.look_up(relation).await,
+            Step::Bounded(leaves) => self.catalog.require_bounds(&leaves).await,
+        }
+    }
+
+    async fn look_up(&mut self, relation: Relation) -> Result<(), RunError> {
+        let mut leaves = self.catalog.leaves.lock().await;
+        let deadline = Instant::now() + VISIBLE_TIMEOUT;
+        while leaves.table_of(relation.relation_id).is_none() {
+            leaves.refresh(&self.catalog.client, &self.catalog.reporter).await?;
+            if leaves.table_of(relation.relation_id).is_some()
+                || leaves.is_excluded(relation.relation_id)
+                || Instant::now() >= deadline
+            {
+                break;
+            }
+            tokio::time::sleep(VISIBLE_PAUSE).await;
+        }
+        match leaves.table_of(relation.relation_id) {
+            Some((table_id, leaf)) => {
+                self.shape.adopt(relation, table_id, leaf.clone());
+            }
+            None => {
+                let name = format!("{}.{}", relation.schema, relation.name);
+                if leaves.is_excluded(relation.relation_id) {
+                    tracing::debug!(relation = name, "changes of an excluded partition are left out");
+                } else {
+                    let text = format!(
+                        "changes of {name} are left out: it came and went, and is no partition of the task's tables now"
+                    );
+                    self.catalog.reporter.notice_once(text).await;
+                }
+                self.shape.ignore(&relation);
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<(), RunError> {
+        let Some(packed) = self.packer.take(traceparent().unwrap_or_default()) else {
+            return Ok(());
+        };
+        self.credit.pay(packed.cost).await;
+        // Before it is sent, so that the acknowledgement cannot come first.
+        self.positions.set_sent(packed.position_lsn);
+        let request = v1::StreamChangesRequest { message: Some(Message::Frame(packed.frame)) };
+        if self.frames.send(request).await.is_err() {
+            tokio::time::sleep(EXPLANATION_TIMEOUT).await;
+            return Err(RunError::connection("the sink-agent closed the change stream"));
+        }
+        Ok(())
+    }
+}
+
+impl Catalog {
+    async fn require_bounds(&self, truncated: &[(u32, u32)]) -> Result<(), RunError> {
+        let leaves = self.leaves.lock().await;
+        for (table_id, relation_id) in truncated {
+            if !leaves.bounds_are_certain(&self.client, *table_id, *relation_id).await? {
+                let (schema, name) = leaves
+                    .table_of(*relation_id)
+                    .map_or((String::new(), relation_id.to_string()), |(_, leaf)| {
+                        (leaf.schema.clone(), leaf.name.clone())
+                    });
+                return Err(truncate::uncertain(&schema, &name));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! How changes are fetched: decided here, and nowhere else.
+//!
+//! A walsender is quick to tell of a change and slow to tell of many: it sends each message by itself. Slices over SQL cost
+//! the source a tenth of that for small transactions and come in bulk. So a long backlog is read in slices, a short one is
+//! streamed.
+//!
+//! Slices are decoded from `restart_lsn` each time. While a transaction stays open there, that position stands still and
+//! every slice reads the same log again; a transaction that wrote very much would come as one result, which the source has
+//! to hold. Both show in the distance between the two positions of the copy, and both are for streaming.
+//!
+//! Pure: no I/O.
+
+use std::time::Duration;
+
+use strait_postgres::replication::{CopyPosition, SliceBounds};
+use strait_proto::Lsn;
+use tokio::time::Instant;
+
+/// A backlog above it is read in slices.
+const SLICES_ABOVE_BYTES: u64 = 16 << 20;
+/// Below it the stream takes over.
+const STREAM_BELOW_BYTES: u64 = 1 << 20;
+/// What every slice may have to read again.
+const REPEATED_BYTES_MAX: u64 = 256 << 20;
+/// Log that one slice covers.
+const SLICE_BYTES: u64 = 64 << 20;
+/// Messages of the first slice, so that there is soon something to send, and of the largest.
+const SLICE_MESSAGES_MIN: u32 = 20_000;
+const SLICE_MESSAGES_MAX: u32 = 160_000;
+/// Once slices had to read too much again, they are left alone for so long.
+const SLICES_AFTER: Duration = Duration::from_secs(60);
+
+/// What to do after a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterSlice {
+    /// Read the next one.
+    GoOn(SliceBounds),
+    /// The end is near: start the stream, and read on until it speaks.
+    NearEnd(SliceBounds),
+    /// Slices read too much of the log again: stream.
+    Repeats,
+}
+
+/// Chooses between slices and the stream.
+#[derive(Debug, Default)]
+pub(super) struct Chooser {
+    not_before: Option<Instant>,
+    messages: u32,
+}
+
+impl Chooser {
+    /// Whether a backlog from `position_lsn` to the source's `source_lsn` is to be read in slices.
+    pub(super) fn wants_slices(&self, position_lsn: Lsn, source_lsn: Lsn, now: Instant) -> bool {
+        source_lsn.bytes_since(position_lsn) > SLICES_ABOVE_BYTES
+            && self.not_before.is_none_or(|not_before| now >= not_before)
+    }
+
+    /// Slices cannot be had at present.
+    pub(super) fn refused(&mut self, now: Instant) {
+        self.not_before = Some(now + SLICES_AFTER);
+    }
+
+    /// What to do, now that the copy stands at `copy`; before the first slice as well.
+    pub(super) fn next(&mut self, copy: CopyPosition, now: Instant) -> AfterSlice {
+        let CopyPosition { confirmed_flush_lsn, restart_lsn, flush_lsn } = copy;
+        if confirmed_flush_lsn.bytes_since(restart_lsn) > REPEATED_BYTES_MAX {
+            self.refused(now);
+            self.messages = 0;
+            return AfterSlice::Repeats;
+        }
+        self.messages = (self.messages * 2).clamp(SLICE_MESSAGES_MIN, SLICE_MESSAGES_MAX);
+        let upto_lsn = Lsn(confirmed_flush_lsn.0.saturating_add(SLICE_BYTES));
+        let bounds = SliceBounds { upto_lsn, messages: self.messages };
+        if flush_lsn.bytes_since(confirmed_flush_lsn) < STREAM_BELOW_BYTES {
+            self.messages = 0;
+            return AfterSlice::NearEnd(bounds);
+        }
+        AfterSlice::GoOn(bounds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn copy(confirmed: u64, restart: u64, flush: u64) -> CopyPosition {
+        let lsn = |mib: u64| Lsn(mib * MIB);
+        CopyPosition { confirmed_flush_lsn: lsn(confirmed), restart_lsn: lsn(restart), flush_lsn: lsn(flush) }
+    }
+
+    #[test]
+    fn a_long_backlog_is_read_in_slices_and_a_short_one_streamed() {
+        let (chooser, now) = (Chooser::default(), Instant::now());
+        for (position, source, slices) in
+            [(100, 100, false), (100, 116, false), (100, 117, true), (100, 90, false)]
+        {
+            assert_eq!(chooser.wants_slices(Lsn(position * MIB), Lsn(source * MIB), now), slices, "{source}");
+        }
+    }
+
+    #[test]
+    fn slices_grow_up_to_their_bound() {
+        let (mut chooser, now) = (Chooser::default(), Instant::now());
+        for messages in [20_000, 40_000, 80_000, 160_000, 160_000] {
+            let bounds = SliceBounds { upto_lsn: Lsn(164 * MIB), messages };
+            assert_eq!(chooser.next(copy(100, 90, 1000), now), AfterSlice::GoOn(bounds));
+        }
+        assert!(matches!(chooser.next(copy(1000, 990, 1000), now), AfterSlice::NearEnd(_)));
+    }
+
+    #[test]
+    fn an_old_open_transaction_is_left_to_the_stream_for_a_while() {
+        let (mut chooser, now) = (Chooser::default(), Instant::now());
+        assert!(matches!(chooser.next(copy(400, 144, 1000), now), AfterSlice::GoOn(_)));
+        assert_eq!(chooser.next(copy(401, 144, 1000), now), AfterSlice::Repeats);
+        assert!(!chooser.wants_slices(Lsn(401 * MIB), Lsn(1000 * MIB), now));
+        assert!(chooser.wants_slices(Lsn(401 * MIB), Lsn(1000 * MIB), now + SLICES_AFTER));
+    }
+}
