@@ -11,7 +11,7 @@ use super::copy_out::CopyOut;
 use crate::{Error, PublicationName, SlotName, quote};
 
 /// Memory for the changes of a slice at the server; what does not fit goes into a temporary file there.
-const WORK_MEM: &str = "32MB";
+const WORK_MEM: &str = "64MB";
 
 /// How far a copy of a slot has been read, and how far there is something to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,9 +24,11 @@ const STREAM_BELOW_BYTES: u64 = 1 << 20;
 const REPEATED_BYTES_MAX: u64 = 256 << 20;
 /// Log that one slice covers.
 const SLICE_BYTES: u64 = 64 << 20;
-/// Messages of the first slice, so that there is soon something to send, and of the largest.
-const SLICE_MESSAGES_MIN: u32 = 20_000;
-const SLICE_MESSAGES_MAX: u32 = 160_000;
+/// Messages of the first slice, so that there is soon something to send, how each is larger than the one before, and of
+/// the largest: each has to read again what lies between the restart position and its beginning.
+const SLICE_MESSAGES_MIN: u32 = 60_000;
+const SLICE_MESSAGES_GROWTH: u32 = 3;
+const SLICE_MESSAGES_MAX: u32 = 400_000;
 /// Once slices had to read too much again, they are left alone for so long.
 const SLICES_AFTER: Duration = Duration::from_secs(60);
 
@@ -68,7 +70,8 @@ impl Chooser {
             self.messages = 0;
             return AfterSlice::Repeats;
         }
-        self.messages = (self.messages * 2).clamp(SLICE_MESSAGES_MIN, SLICE_MESSAGES_MAX);
+        self.messages =
+            self.messages.saturating_mul(SLICE_MESSAGES_GROWTH).clamp(SLICE_MESSAGES_MIN, SLICE_MESSAGES_MAX);
         let upto_lsn = Lsn(confirmed_flush_lsn.0.saturating_add(SLICE_BYTES));
         let bounds = SliceBounds { upto_lsn, messages: self.messages };
         if flush_lsn.bytes_since(confirmed_flush_lsn) < STREAM_BELOW_BYTES {
@@ -103,7 +106,7 @@ mod tests {
     #[test]
     fn slices_grow_up_to_their_bound() {
         let (mut chooser, now) = (Chooser::default(), Instant::now());
-        for messages in [20_000, 40_000, 80_000, 160_000, 160_000] {
+        for messages in [60_000, 180_000, 400_000, 400_000] {
             let bounds = SliceBounds { upto_lsn: Lsn(164 * MIB), messages };
             assert_eq!(chooser.next(copy(100, 90, 1000), now), AfterSlice::GoOn(bounds));
         }
