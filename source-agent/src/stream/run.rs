@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use super::acks::Acks;
 use super::credit::Credit;
-use super::heartbeat::Heartbeats;
+use super::heartbeat::{Heartbeats, Pulse};
 use super::positions::Positions;
 use super::reader::{Catalog, Reader};
 use super::sequences::SequenceSync;
@@ -51,14 +51,16 @@ impl StreamRun<'_> {
     pub(crate) async fn run(self, once: Option<&mut OnceMarker>) -> Result<(), RunError> {
         let SinkStream { requests, mut responses, ready } = start::open_sink(self.sink).await?;
         let resume_lsn = Lsn(ready.resume_lsn);
-        let (stream, mut writer) = start::start_slot(self.source, &self.client, resume_lsn).await?;
+        let version = self.client.server().await.during("read the source's version")?.version;
+        let messages = version.streams_messages();
+        let (stream, mut writer) = start::start_slot(self.source, &self.client, resume_lsn, messages).await?;
         let every = status::status_interval(&self.client).await?;
         self.client.batch_execute("SET synchronous_commit = off").await.during("prepare the heartbeat")?;
         tracing::info!(%resume_lsn, credit_bytes = ready.credit_bytes, "streaming changes");
 
         let positions = Arc::new(Positions::new(resume_lsn));
         let credit = Arc::new(Credit::new(ready.credit_bytes));
-        let heartbeats = Arc::new(Heartbeats::new(self.session_name()));
+        let heartbeats = Arc::new(Heartbeats::new(self.session_name(), self.pulse(messages)));
         let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
         let catalog = Catalog {
             client: Arc::clone(&self.client),
@@ -114,6 +116,10 @@ impl StreamRun<'_> {
             writer.finish().await;
         }
         ended
+    }
+
+    fn pulse(&self, messages: bool) -> Pulse {
+        if messages { Pulse::Message } else { Pulse::Row(self.source.task_id.clone()) }
     }
 
     /// Unique among tasks, epochs and processes: nothing is done with it but to compare.

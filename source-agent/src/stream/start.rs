@@ -53,11 +53,12 @@ pub(super) async fn open_sink(sink: &Sink) -> Result<SinkStream, RunError> {
     }
 }
 
-/// Starts the slot's stream at `resume_lsn`.
+/// Starts the slot's stream at `resume_lsn`, with logical messages where the server has them.
 pub(super) async fn start_slot(
     source: &Source,
     client: &Client,
     resume_lsn: Lsn,
+    messages: bool,
 ) -> Result<(ReplicationReader, ReplicationWriter), RunError> {
     const DOING: &str = "start the change stream";
     for attempt in 1.. {
@@ -65,7 +66,7 @@ pub(super) async fn start_slot(
         let state = slot::read(client, &source.slot).await.during("check the replication slot")?;
         slot::verify(&source.slot, state.as_ref(), resume_lsn)?;
         let connection = source.connect_replication().await.during("connect for the change stream")?;
-        match connection.start(&source.slot, resume_lsn, &source.publication).await {
+        match connection.start(&source.slot, resume_lsn, &source.publication, messages).await {
             Err(error)
                 if error.sqlstate() == Some(&SqlState::OBJECT_IN_USE) && attempt < START_ATTEMPTS_MAX =>
             {
