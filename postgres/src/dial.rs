@@ -31,7 +31,7 @@ pub(crate) trait Session: Sized + Send {
         route: &Route,
     ) -> impl Future<Output = Result<Self, Error>> + Send;
 
-    /// Asks the server what it can be used for.
+    /// Runs [`SERVER_ROLE_SQL`].
     fn role(&mut self) -> impl Future<Output = Result<ServerRole, Error>> + Send;
 }
 
@@ -51,12 +51,15 @@ pub(crate) struct ServerRole {
     pub(crate) read_only: bool,
 }
 
-/// The answer to this is a [`ServerRole`].
+/// The first statement of every session: the first two columns of its answer are a [`ServerRole`]. It also pins the one
+/// setting that a server before PostgreSQL 14 does not have and would refuse at the startup.
 pub(crate) const SERVER_ROLE_SQL: &str =
-    "SELECT pg_catalog.pg_is_in_recovery()::text, pg_catalog.current_setting('transaction_read_only')";
+    "SELECT pg_catalog.pg_is_in_recovery()::text, pg_catalog.current_setting('transaction_read_only'),
+       CASE WHEN pg_catalog.current_setting('idle_session_timeout', true) IS NOT NULL
+            THEN pg_catalog.set_config('idle_session_timeout', '0', false) END";
 
 impl ServerRole {
-    /// From the two columns of [`SERVER_ROLE_SQL`].
+    /// From the first two columns of [`SERVER_ROLE_SQL`].
     pub(crate) fn from_columns(in_recovery: Option<&str>, read_only: Option<&str>) -> Self {
         Self { in_recovery: in_recovery == Some("true"), read_only: read_only == Some("on") }
     }
@@ -129,9 +132,7 @@ async fn dial_route<S: Session>(
 ) -> Result<S, Error> {
     let transport = route.open().await?;
     let mut session = S::establish(transport, login, route).await?;
-    if target != TargetSessionAttrs::Any {
-        accept(target, session.role().await?)?;
-    }
+    accept(target, session.role().await?)?;
     Ok(session)
 }
 

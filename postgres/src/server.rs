@@ -10,13 +10,33 @@ pub struct ServerVersion(pub u32);
 
 impl ServerVersion {
     /// The oldest major version that Strait works with.
-    pub const MAJOR_MIN: u32 = 14;
+    pub const MAJOR_MIN: u32 = 12;
     /// The newest major version that Strait is tested with.
     pub const MAJOR_MAX: u32 = 18;
 
     /// The major version: 15 for PostgreSQL 15.4.
     pub fn major(self) -> u32 {
         self.0 / 10_000
+    }
+
+    /// Whether a publication takes a partitioned table, and with it every partition that comes.
+    pub fn publishes_partitioned_tables(self) -> bool {
+        self.major() >= 13
+    }
+
+    /// Whether logical messages travel in the change stream.
+    pub fn streams_messages(self) -> bool {
+        self.major() >= 14
+    }
+
+    /// Whether each range type has its multirange type.
+    pub fn has_multiranges(self) -> bool {
+        self.major() >= 14
+    }
+
+    /// Whether an identity with a generated column needs that column in the publication.
+    pub fn publishes_generated_columns(self) -> bool {
+        self.major() >= 18
     }
 }
 
@@ -59,10 +79,10 @@ pub struct Server {
 
 impl Server {
     /// Refuses, with what to do about it, a server that Strait does not work with: another family than plain
-    /// PostgreSQL, or a version outside of 14 to 18.
+    /// PostgreSQL, or a version outside of 12 to 18.
     pub fn require_supported(&self) -> Result<(), Error> {
         let supported = ServerVersion::MAJOR_MIN..=ServerVersion::MAJOR_MAX;
-        let remedy = "Use a server of PostgreSQL 14 to 18.";
+        let remedy = "Use a server of PostgreSQL 12 to 18.";
         if self.dialect != Dialect::PostgreSql {
             let cause = format!("the server belongs to the {}, which is not supported yet", self.dialect);
             return Err(Error::refused(cause, remedy));
@@ -87,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_postgresql_14_to_18_is_supported() {
+    fn only_plain_postgresql_12_to_18_is_supported() {
         for (number, dialect, supported) in [
-            (130_022, Dialect::PostgreSql, false),
-            (140_000, Dialect::PostgreSql, true),
+            (110_022, Dialect::PostgreSql, false),
+            (120_000, Dialect::PostgreSql, true),
             (180_004, Dialect::PostgreSql, true),
             (190_000, Dialect::PostgreSql, false),
             (140_000, Dialect::Greenplum, false),

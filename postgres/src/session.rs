@@ -8,8 +8,9 @@ use std::fmt::Write as _;
 
 /// Name and value of each pinned setting. `synchronous_commit` is not among them: whoever writes decides.
 ///
-/// All of them exist from PostgreSQL 14 on; `idle_session_timeout` is the one that older servers refuse.
-pub const PINNED_SETTINGS: [(&str, &str); 17] = [
+/// Every supported server knows them: one that it did not know would keep the session from starting. What only newer ones
+/// know is set by [`dial`](crate::dial) afterwards.
+pub const PINNED_SETTINGS: [(&str, &str); 16] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
@@ -21,7 +22,6 @@ pub const PINNED_SETTINGS: [(&str, &str); 17] = [
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
-    ("idle_session_timeout", "0"),
     ("lc_monetary", "C"),
     ("xmloption", "content"),
     ("standard_conforming_strings", "on"),

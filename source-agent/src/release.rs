@@ -7,7 +7,7 @@ use strait_postgres::{Client, Error, NAME_PREFIX, PublicationName, quote};
 
 use crate::capture::locks::{Ddl, with_retry};
 use crate::capture::record::{Identity, IdentityRecord, Record};
-use crate::capture::{identity, slot};
+use crate::capture::{heartbeat, identity, slot};
 use crate::error::{During, RunError};
 use crate::source::Source;
 
@@ -45,6 +45,10 @@ impl Release<'_> {
                 self.actions.push(format!("dropped replication slot {slot}"));
             }
         }
+        if heartbeat::stands(&client, &source.task_id).await.during("look for the heartbeat's table")? {
+            self.ddl(&client, &heartbeat::remove_sql(&source.task_id)).await?;
+            self.actions.push("removed the task from table strait.heartbeat".to_owned());
+        }
         let Some((record, ours)) = record else {
             return Ok(());
         };
@@ -71,7 +75,7 @@ impl Release<'_> {
     }
 
     async fn ddl(&self, client: &Client, sql: &str) -> Result<(), RunError> {
-        with_retry(client, "remove the publication", || async {
+        with_retry(client, "remove the publication and the heartbeat", || async {
             let ddl = Ddl::begin(client).await?;
             ddl.execute(sql).await?;
             ddl.commit().await
@@ -159,6 +163,7 @@ fn manual_sql(source: &Source, record: &Record) -> String {
         format!("DROP PUBLICATION IF EXISTS {};", quote::identifier(source.publication.as_str())),
     ];
     statements.extend(record.identities.iter().map(IdentityRecord::restore_sql));
+    statements.push(heartbeat::remove_sql(&source.task_id));
     statements.join("\n")
 }
 
@@ -180,7 +185,9 @@ mod tests {
         let expected = r#"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name IN ('dts_sync_abcdefghijkl', 'dts_sync_abcdefghijkl_copy', 'dts_sync_abcdefghijkl_catch_up');
 SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name IN ('dts_sync_abcdefghijkl', 'dts_sync_abcdefghijkl_copy', 'dts_sync_abcdefghijkl_catch_up');
 DROP PUBLICATION IF EXISTS "dts_sync_abcdefghijkl";
-ALTER TABLE ONLY "s"."t" REPLICA IDENTITY DEFAULT;"#;
+ALTER TABLE ONLY "s"."t" REPLICA IDENTITY DEFAULT;
+"#;
+        let expected = expected.to_owned() + &heartbeat::remove_sql(&source.task_id);
         assert_eq!(manual_sql(&source, &record), expected);
     }
 }

@@ -83,6 +83,8 @@ pub(crate) fn fetch(version: PgVersion) -> Result<PathBuf> {
 
 fn package_version(version: PgVersion) -> &'static str {
     match version {
+        PgVersion::V12 => "12.22.0-beta.15",
+        PgVersion::V13 => "13.23.0-beta.16",
         PgVersion::V14 => "14.23.0-beta.17",
         PgVersion::V15 => "15.18.0-beta.17",
         PgVersion::V16 => "16.14.0-beta.17",

@@ -237,15 +237,7 @@ impl Server {
         let data = directory.join("data");
         let mut initdb = account.command(&programs.join("initdb"));
         initdb.current_dir(&directory).arg("-D").arg(&data);
-        initdb.args([
-            "-U",
-            SUPERUSER,
-            "-E",
-            options.encoding,
-            "--locale=C.UTF-8",
-            "--no-sync",
-            "--no-instructions",
-        ]);
+        initdb.args(["-U", SUPERUSER, "-E", options.encoding, "--locale=C.UTF-8", "--no-sync"]);
         if let Authentication::Scram { password } = &options.authentication {
             let file = directory.join("password");
             fs::write(&file, password)?;

@@ -11,7 +11,11 @@ use crate::packages;
 /// A major version that Strait supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PgVersion {
-    /// PostgreSQL 14, the oldest.
+    /// PostgreSQL 12, the oldest.
+    V12,
+    /// PostgreSQL 13.
+    V13,
+    /// PostgreSQL 14.
     V14,
     /// PostgreSQL 15.
     V15,
@@ -25,11 +29,13 @@ pub enum PgVersion {
 
 impl PgVersion {
     /// Every supported version, oldest first.
-    pub const ALL: [Self; 5] = [Self::V14, Self::V15, Self::V16, Self::V17, Self::V18];
+    pub const ALL: [Self; 7] = [Self::V12, Self::V13, Self::V14, Self::V15, Self::V16, Self::V17, Self::V18];
 
     /// The number in front of the dot.
     pub const fn major(self) -> u32 {
         match self {
+            Self::V12 => 12,
+            Self::V13 => 13,
             Self::V14 => 14,
             Self::V15 => 15,
             Self::V16 => 16,
@@ -84,7 +90,7 @@ impl FromStr for PgVersion {
     fn from_str(text: &str) -> Result<Self> {
         match Self::ALL.into_iter().find(|version| version.major().to_string() == text) {
             Some(version) => Ok(version),
-            None => bail!("{text:?} is not a PostgreSQL version from 14 to 18"),
+            None => bail!("{text:?} is not a PostgreSQL version from 12 to 18"),
         }
     }
 }

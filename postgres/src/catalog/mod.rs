@@ -43,7 +43,7 @@ use selection::Selection;
 use snapshot::Snapshot;
 use types::Types;
 
-/// Reads the selected part of the database that `client` is connected to, a PostgreSQL 14 to 18.
+/// Reads the selected part of the database that `client` is connected to, a PostgreSQL 12 to 18.
 ///
 /// Errors are those of the server or the connection; the transaction is over in any case. A table that is
 /// dropped in the meantime may be missing parts, see the module.

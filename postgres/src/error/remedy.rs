@@ -96,8 +96,6 @@ const SERVER_REMEDIES: &[(&str, &str, &str)] = &[
         "startup parameter",
         "Connect to the server itself, not to a connection pooler: replication and session settings need it.",
     ),
-    // The pinned setting that servers before 14 do not have.
-    ("42704", "\"idle_session_timeout\"", "Use a server of PostgreSQL 14 to 18."),
     ("42704", "unrecognized configuration parameter", "Check options in the URI."),
     (
         "42501",
@@ -228,7 +226,6 @@ mod tests {
             ("28000", r#"role "u" does not exist"#, "role exists"),
             ("3D000", r#"database "x" does not exist"#, "CREATE DATABASE"),
             ("08P01", "unsupported startup parameter: options", "pooler"),
-            ("42704", r#"unrecognized configuration parameter "idle_session_timeout""#, "14 to 18"),
             ("42704", r#"unrecognized configuration parameter "work_meme""#, "options"),
             ("42501", "must be superuser or replication role to start walsender", "REPLICATION"),
             ("42501", "permission denied to start WAL sender", "REPLICATION"),

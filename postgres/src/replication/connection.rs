@@ -97,7 +97,8 @@ impl ReplicationConnection {
         Ok(())
     }
 
-    /// Starts the stream of a slot, with protocol version 1, values as text and logical messages.
+    /// Starts the stream of a slot, with protocol version 1, values as text, and logical messages where the server
+    /// [streams them](crate::ServerVersion::streams_messages) and they are asked for.
     ///
     /// It begins with the first transaction whose commit ends past `start_lsn` and past the slot's confirmed
     /// position.
@@ -106,10 +107,11 @@ impl ReplicationConnection {
         slot: &SlotName,
         start_lsn: Lsn,
         publication: &PublicationName,
+        messages: bool,
     ) -> Result<(ReplicationReader, ReplicationWriter), Error> {
+        let messages = if messages { ", messages 'true'" } else { "" };
         let command = format!(
-            "START_REPLICATION SLOT {} LOGICAL {start_lsn} (proto_version '1', publication_names {}, \
-             messages 'true')",
+            "START_REPLICATION SLOT {} LOGICAL {start_lsn} (proto_version '1', publication_names {}{messages})",
             quote::identifier(slot.as_str()),
             quote::literal(&quote::identifier(publication.as_str()))
         );

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use strait_postgres::{Client, Error};
+use strait_postgres::{Client, Error, ServerVersion};
 use strait_proto::v1;
 use strait_proto::v1::user_type::Definition;
 
@@ -27,6 +27,7 @@ pub(crate) async fn create_objects(
         .collect();
     let creation = Creation {
         executor: Executor { client, results },
+        version: client.server().await?.version,
         existing: Existing::read(client, &model.schemas).await?,
         missing_collations: missing_collations(client, &collations.into_iter().collect::<Vec<_>>()).await?,
     };
@@ -59,6 +60,7 @@ impl SchemaOutcome {
 
 struct Creation<'a> {
     executor: Executor<'a>,
+    version: ServerVersion,
     existing: Existing,
     missing_collations: HashSet<String>,
 }
@@ -77,7 +79,7 @@ impl Creation<'_> {
     }
 
     async fn create_type(&self, user_type: &v1::UserType) -> Result<(), Error> {
-        let user_type = self.without_missing_function(user_type).await?;
+        let user_type = self.without_multirange(self.without_missing_function(user_type).await?);
         let object = Object::new("type", &user_type.schema, &*user_type.name);
         let stands = self.create(object, &types::create(&user_type), &types::collations(&user_type)).await?;
         let Some(Definition::Domain(domain)) = user_type.definition.as_ref().filter(|_| stands) else {
@@ -92,6 +94,16 @@ impl Creation<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A server that has no multiranges does not know the word either.
+    fn without_multirange(&self, mut user_type: v1::UserType) -> v1::UserType {
+        if let Some(Definition::Range(range)) = &mut user_type.definition
+            && !self.version.has_multiranges()
+        {
+            range.multirange_name.clear();
+        }
+        user_type
     }
 
     /// A range works without its subtype_diff function, which only makes GiST indexes better.

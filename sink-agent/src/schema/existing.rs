@@ -75,11 +75,19 @@ FROM this
      JOIN pg_class AS c
        ON c.oid = i.indexrelid";
 
-/// $1: qualified and quoted names. Those of them that are no collation of this database.
+/// $1: qualified and quoted names. Those of them that are no collation of this database: what to_regcollation() says from
+/// PostgreSQL 13 on.
 const MISSING_COLLATIONS_SQL: &str = "
 SELECT name
 FROM unnest($1::text[]) AS name
-WHERE to_regcollation(name) IS NULL";
+     CROSS JOIN LATERAL parse_ident(name) AS part
+WHERE NOT EXISTS (SELECT FROM pg_collation AS c
+                       JOIN pg_namespace AS n
+                         ON n.oid = c.collnamespace
+                       JOIN pg_database AS d
+                         ON d.datname = current_database()
+                  WHERE n.nspname = part[1] AND c.collname = part[2]
+                    AND c.collencoding IN (-1, d.encoding))";
 
 /// $1: a qualified and quoted name. Whether exactly one function has it.
 const FUNCTION_SQL: &str = "SELECT to_regproc($1::text) IS NOT NULL";

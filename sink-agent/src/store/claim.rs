@@ -1,8 +1,11 @@
 //! Taking a task over: at any time exactly one session holds it, and the server knows which.
 
+use std::time::Duration;
+
 use strait_postgres::Client;
 use strait_postgres::quote::literal;
 use strait_proto::{Epoch, TaskId};
+use tokio::time::{Instant, sleep};
 
 use super::{BEGIN, in_transaction};
 use crate::error::{Context as _, Error};
@@ -29,21 +32,24 @@ pub(crate) fn application_name(task_id: &TaskId) -> String {
     format!("strait-sink {task_id}")
 }
 
-/// How long one terminated backend may take to go, in milliseconds.
-const TERMINATE_TIMEOUT_MS: i64 = 5_000;
+/// How long terminated backends may take to go. Whoever claims the task does not depend on it: what they still write, the
+/// fence refuses.
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
+const TERMINATE_PAUSE: Duration = Duration::from_millis(50);
 
 const EPOCH_SQL: &str = "SELECT epoch FROM strait.checkpoint WHERE task_id = $1";
 
 /// Only this database: a task of the same id may write to another one of the same server.
-const TERMINATE_SQL: &str = "SELECT count(pg_terminate_backend(pid, $2))
+///
+/// The form that waits exists from PostgreSQL 14 on; asking again does for all.
+const TERMINATE_SQL: &str = "SELECT count(pg_terminate_backend(pid))
   FROM pg_stat_activity
  WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
 
 const TASK_SQL: &str = "INSERT INTO strait.task (task_id, name) VALUES ($1, $2)
     ON CONFLICT (task_id) DO UPDATE SET name = EXCLUDED.name";
 
-const CLAIM_SQL: &str =
-    "INSERT INTO strait.checkpoint AS c (task_id, epoch, nonce) VALUES ($1, $2, gen_random_uuid())
+const CLAIM_SQL: &str = "INSERT INTO strait.checkpoint AS c (task_id, epoch, nonce) VALUES ($1, $2, $3::uuid)
     ON CONFLICT (task_id) DO UPDATE SET epoch = EXCLUDED.epoch, nonce = EXCLUDED.nonce, changed_at = now()
         WHERE c.epoch <= EXCLUDED.epoch
     RETURNING nonce::text";
@@ -67,7 +73,9 @@ pub(crate) async fn claim(
         client.execute_typed(TASK_SQL, &[(&task, TEXT), (&name, TEXT)]).await.context("claim the task")?;
         let held: i64 = epoch_number(epoch)?;
         // Waits for a transaction that holds the row; afterwards that holder's next one raises.
-        let claimed = client.query_typed_opt(CLAIM_SQL, &[(&task, TEXT), (&held, INT8)]).await;
+        let drawn = draw_nonce();
+        let claimed =
+            client.query_typed_opt(CLAIM_SQL, &[(&task, TEXT), (&held, INT8), (&drawn, TEXT)]).await;
         Ok(claimed.context("claim the task")?.map(|row| row.get::<_, String>(0)))
     })
     .await?;
@@ -84,11 +92,26 @@ pub(crate) async fn claim(
 /// many.
 pub(crate) async fn terminate_leftovers(client: &Client, task_id: &TaskId) -> Result<i64, Error> {
     let name = application_name(task_id);
-    let row = client
-        .query_typed_one(TERMINATE_SQL, &[(&name, TEXT), (&TERMINATE_TIMEOUT_MS, INT8)])
-        .await
-        .context("terminate leftover backends of the task")?;
-    Ok(row.get(0))
+    let deadline = Instant::now() + TERMINATE_TIMEOUT;
+    let mut most = 0;
+    loop {
+        let row = client.query_typed_one(TERMINATE_SQL, &[(&name, TEXT)]).await;
+        let left: i64 = row.context("terminate leftover backends of the task")?.get(0);
+        most = most.max(left);
+        if left == 0 || Instant::now() >= deadline {
+            return Ok(most);
+        }
+        sleep(TERMINATE_PAUSE).await;
+    }
+}
+
+/// A random UUID, which servers before PostgreSQL 13 do not draw themselves.
+fn draw_nonce() -> String {
+    let random = format!("{:032x}", rand::random::<u128>());
+    let (variant, rest) = random[16..].split_at(4);
+    // Version 4, variant 10 in binary.
+    let (time_high, variant) = (&random[13..16], format!("8{}", &variant[1..]));
+    format!("{}-{}-4{time_high}-{variant}-{rest}", &random[..8], &random[8..12])
 }
 
 async fn refuse_stale(client: &Client, task_id: &TaskId, epoch: Epoch) -> Result<(), Error> {
@@ -108,3 +131,17 @@ pub(super) fn epoch_number(epoch: Epoch) -> Result<i64, Error> {
 
 pub(super) const TEXT: tokio_postgres::types::Type = tokio_postgres::types::Type::TEXT;
 pub(super) const INT8: tokio_postgres::types::Type = tokio_postgres::types::Type::INT8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_a_uuid_and_never_the_same() {
+        let (one, other) = (draw_nonce(), draw_nonce());
+        assert_ne!(one, other);
+        let lengths: Vec<usize> = one.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12], "{one}");
+        assert!(one[14..].starts_with('4') && one[19..].starts_with('8'), "{one}");
+    }
+}

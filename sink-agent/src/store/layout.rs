@@ -16,9 +16,11 @@ pub(super) const LAYOUT_LOCK_SQL: &str = "SELECT pg_catalog.pg_advisory_xact_loc
 
 const LAYOUT_SQL: &str = include_str!("layout.sql");
 
+/// The heartbeat's table stands where the same database is the source of another task.
 const STATE_SQL: &str = "SELECT to_regnamespace('strait') IS NOT NULL,
        to_regclass('strait.layout') IS NOT NULL,
-       EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('strait'))";
+       EXISTS (SELECT FROM pg_class
+                WHERE relnamespace = to_regnamespace('strait') AND relname NOT IN ('heartbeat', 'heartbeat_pkey'))";
 
 /// Creates the schema where it is missing; refuses one that is not Strait's, or newer than this program.
 pub(crate) async fn ensure_layout(client: &Client) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use strait_postgres::{Client, Error, catalog, quote};
 use strait_proto::v1;
 
 use super::locks::{Ddl, with_retry};
+use super::publication;
 use super::record::{LeafRecord, Record};
 use crate::error::{During, RunError};
 use crate::reporter::Reporter;
@@ -100,7 +101,7 @@ impl Leaves {
         let tables: Vec<u32> = self.known.keys().copied().collect();
         let present = present(client, &tables).await?;
         self.require_never_detached(&present)?;
-        let adopted = self.adopt(client, &present).await?;
+        let adopted = self.adopt(client, &present, reporter).await?;
         let gone = self.mark_gone(&present);
         if adopted.is_empty() && gone.is_empty() {
             return Ok(());
@@ -150,7 +151,12 @@ impl Leaves {
     }
 
     /// Adopts the leaves that are new, and says their names.
-    async fn adopt(&mut self, client: &Client, present: &[PresentLeaf]) -> Result<Vec<String>, RunError> {
+    async fn adopt(
+        &mut self,
+        client: &Client,
+        present: &[PresentLeaf],
+        reporter: &Reporter,
+    ) -> Result<Vec<String>, RunError> {
         let is_new = |leaf: &&PresentLeaf| !self.is_excluded(leaf.oid) && self.table_of(leaf.oid).is_none();
         let new: Vec<PresentLeaf> = present.iter().filter(is_new).cloned().collect();
         if new.is_empty() {
@@ -168,6 +174,9 @@ impl Leaves {
             };
             let leaf = LeafRecord { attached_by: found.attached_by, ..LeafRecord::from(leaf) };
             require_created_in_place(client, &leaf, found.table).await?;
+            if !publication::add_leaf(client, &self.source, &leaf, reporter).await? {
+                return Err(filled(&leaf));
+            }
             names.push(format!("{}.{}", leaf.schema, leaf.name));
             self.known.entry(found.table).or_default().push(leaf);
         }
@@ -274,6 +283,17 @@ fn attached(leaf: &LeafRecord) -> RunError {
     );
     let remedy = "Release the task and start it again: it copies the table with all its partitions. A partition made by \
                   CREATE TABLE … PARTITION OF … joins in without that.";
+    RunError::definite(cause, remedy)
+}
+
+fn filled(leaf: &LeafRecord) -> RunError {
+    let cause = format!(
+        "partition {}.{} was filled before it could be published, and PostgreSQL 12 captures a partition's changes only \
+         from then on: its rows are not at the destination",
+        leaf.schema, leaf.name
+    );
+    let remedy = "Release the task and start it again: it copies the table with all its partitions. At PostgreSQL 12, make \
+                  new partitions a minute before they are used.";
     RunError::definite(cause, remedy)
 }
 

@@ -10,6 +10,7 @@
 //! The order matters: PostgreSQL refuses UPDATE and DELETE of the *application* on a published table whose rows cannot
 //! be identified. Nothing here waits for a lock longer than a moment, see [`locks`].
 
+pub(crate) mod heartbeat;
 pub(crate) mod identity;
 pub(crate) mod lease;
 pub(crate) mod leaves;

@@ -2,14 +2,19 @@
 //!
 //! It lists tables explicitly, each with `ONLY`, and leaves under their own ids (`publish_via_partition_root = false`),
 //! because a leaf's TRUNCATE is not sent under its root. A table is added only in a transaction that has seen its identity.
+//!
+//! PostgreSQL 12 publishes no partitioned tables: there the leaves themselves are listed, and each new one is added, while
+//! it is empty, by [`add_leaf`].
 
 use std::collections::HashSet;
 
-use strait_postgres::{Client, Error, quote};
+use strait_postgres::{Client, Error, ServerVersion, quote};
 use strait_proto::v1;
 
+use super::heartbeat;
 use super::identity::{self, Relation};
 use super::locks::{Ddl, with_retry};
+use super::record::{LeafRecord, Record};
 use crate::error::{During, RunError};
 use crate::reporter::Reporter;
 use crate::source::Source;
@@ -19,7 +24,8 @@ const BATCH: usize = 100;
 /// How often identities may turn out to be missing again, because somebody changes them or adds partitions.
 const ROUNDS_MAX: u32 = 10;
 
-const OPTIONS: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = false";
+const OPTIONS: &str = "publish = 'insert, update, delete, truncate'";
+const OPTIONS_FROM_13: &str = ", publish_via_partition_root = false";
 /// From PostgreSQL 18 on, an identity with a generated column counts only if the column is published. The sink knows which
 /// columns it has to leave alone.
 const OPTIONS_FROM_18: &str = ", publish_generated_columns = stored";
@@ -36,10 +42,22 @@ pub(crate) async fn establish(
     model: &v1::SchemaModel,
     reporter: &Reporter,
 ) -> Result<(), RunError> {
+    let version = client.server().await.during("read the source's version")?.version;
+    with_retry(client, "create the publication", || create(client, source, version)).await?;
+    remove_others(client, source, &members_of(model, version)).await?;
+    add(client, source, model, reporter).await
+}
+
+/// Adds what the publication lacks of the model's tables, which are all about to begin. `client` is for DDL alone.
+pub(crate) async fn add(
+    client: &Client,
+    source: &Source,
+    model: &v1::SchemaModel,
+    reporter: &Reporter,
+) -> Result<(), RunError> {
+    let version = client.server().await.during("read the source's version")?.version;
     let name = quote::identifier(source.publication.as_str());
-    let oids: Vec<u32> = published(model).map(|table| table.table_id).collect();
-    with_retry(client, "create the publication", || create(client, source)).await?;
-    remove_others(client, source, &oids).await?;
+    let oids = members_of(model, version);
     for _ in 0..ROUNDS_MAX {
         identity::complete(client, source, &oids, reporter).await?;
         if add_missing(client, source, &oids, &name).await? {
@@ -49,10 +67,64 @@ pub(crate) async fn establish(
     Err(RunError::transient("replica identities change faster than the tables can be published"))
 }
 
-async fn create(client: &Client, source: &Source) -> Result<(), Error> {
+/// Adds a leaf that has come, where the publication does not take its table with all its leaves. False where it holds
+/// rows: what wrote them was not captured.
+///
+/// Nobody writes to the leaf between the look at it and the end of the transaction, and whoever writes to it afterwards is
+/// decoded with the publication as it is then.
+pub(crate) async fn add_leaf(
+    client: &Client,
+    source: &Source,
+    leaf: &LeafRecord,
+    reporter: &Reporter,
+) -> Result<bool, RunError> {
+    const DOING: &str = "add a partition to the publication";
+    if client.server().await.during(DOING)?.version.publishes_partitioned_tables() {
+        return Ok(true);
+    }
+    if members(client, source).await.during(DOING)?.iter().any(|it| it.relation_id == leaf.relation_id) {
+        return Ok(true);
+    }
+    let client = source.connect().await.during(DOING)?;
+    identity::complete(&client, source, &[leaf.relation_id], reporter).await?;
+    let name = quote::qualified(&leaf.schema, &leaf.name);
+    let publication = quote::identifier(source.publication.as_str());
+    with_retry(&client, DOING, || async {
+        let ddl = Ddl::begin(&client).await?;
+        ddl.execute(&format!("LOCK TABLE ONLY {name} IN SHARE ROW EXCLUSIVE MODE")).await?;
+        let holds_rows = format!("SELECT EXISTS (SELECT FROM ONLY {name})");
+        if ddl.client().query_one(&holds_rows, &[]).await?.try_get(0)? {
+            ddl.roll_back().await?;
+            return Ok(false);
+        }
+        ddl.execute(&format!("ALTER PUBLICATION {publication} ADD TABLE ONLY {name}")).await?;
+        ddl.commit().await?;
+        Ok(true)
+    })
+    .await
+}
+
+/// What the publication has to list for the model's tables.
+fn members_of(model: &v1::SchemaModel, version: ServerVersion) -> Vec<u32> {
+    let members = |table: &v1::Table| {
+        if table.partitioned && !version.publishes_partitioned_tables() {
+            table.leaves.iter().map(|leaf| leaf.relation_id).collect()
+        } else {
+            vec![table.table_id]
+        }
+    };
+    published(model).flat_map(members).collect()
+}
+
+async fn create(client: &Client, source: &Source, version: ServerVersion) -> Result<(), Error> {
     let name = quote::identifier(source.publication.as_str());
-    let version = client.server().await?.version;
-    let options = format!("{OPTIONS}{}", if version.major() >= 18 { OPTIONS_FROM_18 } else { "" });
+    let mut options = OPTIONS.to_owned();
+    if version.publishes_partitioned_tables() {
+        options.push_str(OPTIONS_FROM_13);
+    }
+    if version.publishes_generated_columns() {
+        options.push_str(OPTIONS_FROM_18);
+    }
     let ddl = Ddl::begin(client).await?;
     let exists = "SELECT FROM pg_publication WHERE pubname = $1";
     let exists = ddl.client().query_opt(exists, &[&source.publication.as_str()]).await?.is_some();
@@ -62,6 +134,9 @@ async fn create(client: &Client, source: &Source) -> Result<(), Error> {
         format!("CREATE PUBLICATION {name} WITH ({options})")
     };
     ddl.execute(&sql).await?;
+    if !version.streams_messages() {
+        heartbeat::establish(&ddl, source).await?;
+    }
     ddl.commit().await
 }
 
@@ -83,7 +158,10 @@ async fn members(client: &Client, source: &Source) -> Result<Vec<Relation>, Erro
 async fn remove_others(client: &Client, source: &Source, oids: &[u32]) -> Result<(), RunError> {
     const DOING: &str = "remove tables from the publication";
     let mut others = members(client, source).await.during(DOING)?;
-    others.retain(|relation| !oids.contains(&relation.relation_id));
+    others.retain(|relation| {
+        !oids.contains(&relation.relation_id)
+            && !heartbeat::is_table(&relation.name.schema, &relation.name.name)
+    });
     for batch in others.chunks(BATCH) {
         let sql = format!(
             "ALTER PUBLICATION {} DROP TABLE {}",
@@ -147,7 +225,8 @@ fn list(relations: &[Relation]) -> String {
 pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Result<(), RunError> {
     const DOING: &str = "check the publication";
     const SQL: &str = "
-        SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot AND NOT puballtables
+        SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT puballtables
+               AND coalesce(to_jsonb(p) ->> 'pubviaroot', 'false') = 'false'
                AND coalesce(to_jsonb(p) ->> 'pubgencols', 's') = 's' AS intact
         FROM pg_publication AS p WHERE pubname = $1";
     const REMEDY: &str = "Changes in between were not captured. Release the task and start it again.";
@@ -164,7 +243,7 @@ pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Re
     }
     let members = members(client, source).await.during(DOING)?;
     let members: HashSet<u32> = members.iter().map(|member| member.relation_id).collect();
-    for missing in oids.iter().filter(|oid| !members.contains(oid)) {
+    for missing in listed(client, source, oids).await?.iter().filter(|oid| !members.contains(oid)) {
         // Otherwise it was dropped.
         if let Some((relation, _)) = identity::current(client, *missing).await.during(DOING)? {
             let cause = format!("table {} was removed from publication {publication}", relation.name);
@@ -172,4 +251,19 @@ pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Re
         }
     }
     Ok(())
+}
+
+/// What the publication lists of these tables: themselves, or the leaves that the record has of them.
+async fn listed(client: &Client, source: &Source, oids: &[u32]) -> Result<Vec<u32>, RunError> {
+    const DOING: &str = "check the publication";
+    if client.server().await.during(DOING)?.version.publishes_partitioned_tables() {
+        return Ok(oids.to_vec());
+    }
+    let record = Record::read(client, &source.publication).await.during(DOING)?;
+    let (record, _) = record.unwrap_or_default();
+    let present = |leaves: &[LeafRecord]| {
+        leaves.iter().filter(|leaf| !leaf.gone).map(|leaf| leaf.relation_id).collect()
+    };
+    let listed = |oid: &u32| record.leaves.get(oid).map_or(vec![*oid], |leaves| present(leaves));
+    Ok(oids.iter().flat_map(listed).collect())
 }

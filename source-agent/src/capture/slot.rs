@@ -22,6 +22,7 @@ pub(crate) struct SlotState {
     /// The database that it decodes.
     pub(crate) database: String,
     pub(crate) in_this_database: bool,
+    /// Empty before PostgreSQL 13, which keeps the log of a slot whatever it costs.
     pub(crate) wal_status: String,
     /// Where decoding starts again; changes before it are gone. None where the slot was invalidated.
     pub(crate) confirmed_flush_lsn: Option<Lsn>,
@@ -33,7 +34,8 @@ pub(crate) struct SlotState {
 pub(crate) async fn read(client: &Client, slot: &SlotName) -> Result<Option<SlotState>, Error> {
     const SQL: &str = "
         SELECT coalesce(s.plugin, '') AS plugin, coalesce(s.database, '') AS database,
-               coalesce(s.database = current_database(), false) AS here, coalesce(s.wal_status, '') AS wal_status,
+               coalesce(s.database = current_database(), false) AS here,
+               coalesce(to_jsonb(s) ->> 'wal_status', '') AS wal_status,
                s.confirmed_flush_lsn::text AS confirmed, s.active_pid, coalesce(a.application_name, '') AS holder
         FROM pg_replication_slots AS s LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid
         WHERE s.slot_name = $1";

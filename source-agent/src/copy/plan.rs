@@ -1,6 +1,7 @@
 //! How a table is split into chunks.
 //!
-//! By ranges of heap pages, so that a chunk is a TID range scan and costs what it reads. The last chunk of a relation is
+//! By ranges of heap pages, so that a chunk is a TID range scan and costs what it reads; before PostgreSQL 14, which has no
+//! such scan and would read the whole table for each, a relation is one chunk. The last chunk of a relation is
 //! open-ended, so rows on pages that were added after the plan was made are not left out. A plan belongs to one
 //! generation of its table: the numbers in the ledger mean its ranges.
 
@@ -51,8 +52,8 @@ struct Size {
     pages: u64,
     /// Heap and TOAST.
     bytes: u64,
-    /// Whether rows can be addressed by their page.
-    is_heap: bool,
+    /// Whether a range of pages can be read without reading the rest.
+    by_page: bool,
 }
 
 impl TablePlan {
@@ -145,7 +146,8 @@ async fn sizes(client: &Client, oids: &[u32]) -> Result<(BTreeMap<u32, Size>, u6
     // NULL for a table that is dropped meanwhile.
     const SQL: &str = "
         SELECT c.oid, coalesce(pg_relation_size(c.oid), 0) AS heap, coalesce(pg_table_size(c.oid), 0) AS bytes,
-               coalesce(a.amname = 'heap', false) AS is_heap, current_setting('block_size')::int8 AS page
+               coalesce(a.amname = 'heap', false) AND current_setting('server_version_num')::int >= 140000 AS by_page,
+               current_setting('block_size')::int8 AS page
         FROM pg_class AS c LEFT JOIN pg_am AS a ON a.oid = c.relam
         WHERE c.oid = ANY ($1::oid[])";
     let mut sizes = BTreeMap::new();
@@ -156,7 +158,7 @@ async fn sizes(client: &Client, oids: &[u32]) -> Result<(BTreeMap<u32, Size>, u6
         let size = Size {
             pages: number("heap")?.div_ceil(page_bytes),
             bytes: number("bytes")?,
-            is_heap: row.try_get("is_heap").during(DOING)?,
+            by_page: row.try_get("by_page").during(DOING)?,
         };
         sizes.insert(row.try_get("oid").during(DOING)?, size);
     }
@@ -165,7 +167,7 @@ async fn sizes(client: &Client, oids: &[u32]) -> Result<(BTreeMap<u32, Size>, u6
 
 /// Splits one relation. There is always one chunk, because pages may have come since it was measured.
 fn split(relation: usize, size: Size, page_bytes: u64) -> Vec<Chunk> {
-    if !size.is_heap {
+    if !size.by_page {
         return vec![Chunk { relation, from_page: None, to_page: None }];
     }
     let pages = chunk_pages(size, page_bytes);
@@ -194,7 +196,7 @@ mod tests {
     const PAGE: u64 = 8192;
 
     fn heap(pages: u64, bytes: u64) -> Size {
-        Size { pages, bytes, is_heap: true }
+        Size { pages, bytes, by_page: true }
     }
 
     #[test]
@@ -224,7 +226,7 @@ mod tests {
         ] {
             assert_eq!(split(0, heap(pages, bytes), PAGE).len(), chunks, "{pages} pages");
         }
-        assert_eq!(split(0, Size { pages: 1 << 20, bytes: 1 << 33, is_heap: false }, PAGE).len(), 1);
+        assert_eq!(split(0, Size { pages: 1 << 20, bytes: 1 << 33, by_page: false }, PAGE).len(), 1);
     }
 
     fn column(name: &str, generated: bool) -> v1::Column {

@@ -75,7 +75,7 @@ impl Attempt<'_> {
             ));
         }
         let ddl = source.connect().await.during("connect to publish the tables")?;
-        identity::complete(&ddl, source, table_ids, reporter).await?;
+        publication::add(&ddl, source, &model, reporter).await?;
         let partitions = self.partitions(&model).await?;
         let replication = source.connect_replication().await.during("connect for a snapshot")?;
         let created = SnapshotLease::create(

@@ -23,7 +23,7 @@ const FACTS: &str = "
            (SELECT coalesce(bool_or(pg_has_role(oid, 'MEMBER')), false)
             FROM pg_roles WHERE rolname = 'rds_replication') AS managed_replication,
            (SELECT setting::int8 FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep_megabytes,
-           current_setting('max_slot_wal_keep_size') AS keep_size,
+           coalesce(current_setting('max_slot_wal_keep_size', true), '-1') AS keep_size,
            coalesce(current_setting('idle_replication_slot_timeout', true), '0') AS idle_timeout";
 
 /// Slots and walsenders that a task uses at most at once.

@@ -17,21 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use strait_postgres::Client;
 use strait_postgres::replication::{CopyPosition, SlotCopy};
-use strait_proto::Lsn;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::forward::Forward;
 use super::mode::{AfterSlice, Chooser};
 use super::positions::Positions;
-use super::start;
+use super::slot_access::SlotAccess;
 use super::walsender::Walsender;
-use crate::capture::slot;
 use crate::error::{During, RunError};
 use crate::source::Source;
 
@@ -46,10 +42,7 @@ const ADVANCE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A session of reading in slices.
 pub(super) struct CatchUp<'a> {
-    pub(super) source: &'a Source,
-    pub(super) client: &'a Client,
-    pub(super) positions: &'a Arc<Positions>,
-    pub(super) status_interval: Duration,
+    pub(super) slot: &'a SlotAccess,
     pub(super) forward: &'a mut Forward,
     pub(super) chooser: &'a mut Chooser,
 }
@@ -61,27 +54,6 @@ enum Fetched {
     Slice(CopyPosition, AfterSlice),
 }
 
-/// Copies the task's slot for a session that begins at `position_lsn`; none where the source has no slot free.
-pub(super) async fn copy_slot(
-    source: &Source,
-    client: &Client,
-    position_lsn: Lsn,
-) -> Result<Option<SlotCopy>, RunError> {
-    const DOING: &str = "copy the replication slot";
-    let state = slot::read(client, &source.slot).await.during("check the replication slot")?;
-    slot::verify(&source.slot, state.as_ref(), position_lsn)?;
-    // Of a session that was cut off.
-    slot::drop(client, &source.catch_up_slot, &source.application_name).await?;
-    let connection = source.connect_replication().await.during("connect to read the backlog")?;
-    let name = source.catch_up_slot.clone();
-    let copied =
-        SlotCopy::create(connection, &source.slot, name, &source.publication, true, position_lsn).await;
-    match copied {
-        Err(error) if error.sqlstate() == Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED) => Ok(None),
-        copied => copied.during(DOING).map(Some),
-    }
-}
-
 impl CatchUp<'_> {
     /// Reads slices until the stream has taken over, or has to be started because slices will not do.
     pub(super) async fn run(self, copy: SlotCopy) -> Result<Option<Walsender>, RunError> {
@@ -89,7 +61,7 @@ impl CatchUp<'_> {
         let (chunks, mut fetched) = mpsc::channel(CHUNKS_MAX);
         let chooser = std::mem::take(self.chooser);
         let mut fetching = AbortOnDropHandle::new(tokio::spawn(fetch(copy, chooser, chunks)));
-        let advancing = advance(self.source.clone(), Arc::clone(self.positions));
+        let advancing = advance(self.slot.source.clone(), Arc::clone(&self.slot.positions));
         let mut advancing = Some(AbortOnDropHandle::new(tokio::spawn(advancing)));
         let mut walsender: Option<Walsender> = None;
         loop {
@@ -108,7 +80,7 @@ impl CatchUp<'_> {
                         }
                     }
                     Some(Fetched::Slice(position, after)) => {
-                        self.positions.set_source(position.flush_lsn);
+                        self.slot.positions.set_source(position.flush_lsn);
                         self.forward.position(position.confirmed_flush_lsn).await?;
                         self.forward.flush().await?;
                         match after {
@@ -117,7 +89,8 @@ impl CatchUp<'_> {
                             AfterSlice::NearEnd(_) => {
                                 // From here on the walsender holds the slot and moves it.
                                 advancing = None;
-                                walsender = Some(self.start().await?);
+                                let position_lsn = self.forward.shape.position_lsn();
+                                walsender = Some(self.slot.stream(position_lsn).await?);
                             }
                             AfterSlice::Repeats => {
                                 tracing::info!("a transaction is open for long, or very large: changing to the stream");
@@ -136,12 +109,6 @@ impl CatchUp<'_> {
         drop(fetched);
         *self.chooser = fetching.await??;
         Ok(walsender)
-    }
-
-    async fn start(&self) -> Result<Walsender, RunError> {
-        let position_lsn = self.forward.shape.position_lsn();
-        let (reader, writer) = start::start_slot(self.source, self.client, position_lsn).await?;
-        Ok(Walsender::new(reader, writer, Arc::clone(self.positions), self.status_interval))
     }
 }
 
@@ -172,8 +139,9 @@ async fn fetch(
 ) -> Result<Chooser, RunError> {
     const DOING: &str = "read the backlog";
     let mut position = copy.position().await.during(DOING)?;
+    let (mut from_lsn, mut empty) = (position.confirmed_flush_lsn, true);
     loop {
-        let after = chooser.next(position, Instant::now());
+        let after = chooser.next(position, from_lsn, empty, Instant::now());
         if chunks.send(Fetched::Slice(position, after)).await.is_err() {
             return Ok(chooser);
         }
@@ -186,8 +154,10 @@ async fn fetch(
             AfterSlice::Repeats => return Ok(chooser),
         };
         let mut slice = copy.slice(bounds).await.during(DOING)?;
+        (from_lsn, empty) = (position.confirmed_flush_lsn, true);
         let (mut chunk, mut bytes) = (Vec::new(), 0);
         while let Some(payload) = slice.next().await.during(DOING)? {
+            empty = false;
             bytes += payload.len();
             chunk.push(payload);
             if bytes >= CHUNK_BYTES {

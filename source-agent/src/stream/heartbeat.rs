@@ -3,16 +3,21 @@
 //!
 //! It is transactional, because only such messages move what a slot has to keep, and is committed without waiting for the
 //! disk. Every task of a database sees the messages of all; each knows its own by their content.
+//!
+//! Where the server does not stream messages, the content is written to the task's row of a table that is published, see
+//! [`capture::heartbeat`](crate::capture::heartbeat): an update that comes back means the same.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use strait_postgres::Client;
-use strait_proto::Lsn;
+use strait_proto::{Lsn, TaskId};
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_postgres::types::ToSql;
 
 use super::shape::MESSAGE_PREFIX;
+use crate::capture::heartbeat;
 use crate::error::{During, RunError};
 
 /// Messages under way that are remembered; with more, the younger ones are not measured.
@@ -23,7 +28,17 @@ const PENDING_MAX: usize = 1024;
 pub(super) struct Heartbeats {
     /// Tells our messages from those of other tasks and of earlier sessions.
     session: String,
+    pulse: Pulse,
     state: Mutex<State>,
+}
+
+/// How a message gets into the change stream.
+#[derive(Debug)]
+pub(super) enum Pulse {
+    /// As a logical message.
+    Message,
+    /// As an update of this task's row in the heartbeat's table.
+    Row(TaskId),
 }
 
 #[derive(Debug, Default)]
@@ -43,8 +58,8 @@ struct Beat {
 
 impl Heartbeats {
     /// `session` is unique among all tasks and sessions.
-    pub(super) fn new(session: String) -> Self {
-        Self { session, state: Mutex::default() }
+    pub(super) fn new(session: String, pulse: Pulse) -> Self {
+        Self { session, pulse, state: Mutex::default() }
     }
 
     /// Emits one message each `period`, for ever. `client` commits without waiting for the disk.
@@ -60,8 +75,21 @@ impl Heartbeats {
     /// Emits one message.
     pub(super) async fn emit(&self, client: &Client) -> Result<(), RunError> {
         const SQL: &str = "SELECT pg_logical_emit_message(true, $1::text, $2::text)::text";
+        const DOING: &str = "write a heartbeat to the log";
         let content = self.begin(Instant::now());
-        client.query_one(SQL, &[&MESSAGE_PREFIX, &content]).await.during("write a heartbeat to the log")?;
+        match &self.pulse {
+            Pulse::Message => {
+                client.query_one(SQL, &[&MESSAGE_PREFIX, &content]).await.during(DOING)?;
+            }
+            Pulse::Row(task_id) => {
+                let parameters: [&(dyn ToSql + Sync); 2] = [&task_id.as_str(), &content];
+                if client.execute(heartbeat::BEAT, &parameters).await.during(DOING)? == 0 {
+                    let cause = format!("the row of task {task_id} was removed from table strait.heartbeat");
+                    let remedy = format!("INSERT INTO strait.heartbeat VALUES ('{task_id}', '');");
+                    return Err(RunError::definite(cause, remedy));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -115,7 +143,7 @@ mod tests {
 
     #[test]
     fn latency_is_from_emission_to_visible() {
-        let beats = Heartbeats::new("task/1".into());
+        let beats = Heartbeats::new("task/1".into(), Pulse::Message);
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let (first, second) = (beats.begin(start), beats.begin(start));
@@ -133,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let beats = Heartbeats::new("t".into());
+        let beats = Heartbeats::new("t".into(), Pulse::Message);
         for _ in 0..2 * PENDING_MAX {
             beats.begin(Instant::now());
         }

@@ -28,6 +28,7 @@ mod reader;
 mod run;
 mod sequences;
 mod shape;
+mod slot_access;
 mod start;
 mod status;
 mod supervise;

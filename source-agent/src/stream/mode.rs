@@ -62,10 +62,20 @@ impl Chooser {
         self.not_before = Some(now + SLICES_AFTER);
     }
 
-    /// What to do, now that the copy stands at `copy`; before the first slice as well.
-    pub(super) fn next(&mut self, copy: CopyPosition, now: Instant) -> AfterSlice {
+    /// What to do, now that the copy stands at `copy` after a slice that began at `from_lsn` and brought something or
+    /// not; before the first slice as well.
+    pub(super) fn next(
+        &mut self,
+        copy: CopyPosition,
+        from_lsn: Lsn,
+        empty: bool,
+        now: Instant,
+    ) -> AfterSlice {
         let CopyPosition { confirmed_flush_lsn, restart_lsn, flush_lsn } = copy;
-        if confirmed_flush_lsn.bytes_since(restart_lsn) > REPEATED_BYTES_MAX {
+        let repeats = confirmed_flush_lsn.bytes_since(restart_lsn) > REPEATED_BYTES_MAX;
+        // So much log without a commit: a transaction is in the middle of it.
+        let barren = empty && confirmed_flush_lsn.bytes_since(from_lsn) >= SLICE_BYTES;
+        if repeats || barren {
             self.refused(now);
             self.messages = 0;
             return AfterSlice::Repeats;
@@ -108,16 +118,31 @@ mod tests {
         let (mut chooser, now) = (Chooser::default(), Instant::now());
         for messages in [60_000, 180_000, 400_000, 400_000] {
             let bounds = SliceBounds { upto_lsn: Lsn(164 * MIB), messages };
-            assert_eq!(chooser.next(copy(100, 90, 1000), now), AfterSlice::GoOn(bounds));
+            assert_eq!(
+                chooser.next(copy(100, 90, 1000), Lsn(90 * MIB), false, now),
+                AfterSlice::GoOn(bounds)
+            );
         }
-        assert!(matches!(chooser.next(copy(1000, 990, 1000), now), AfterSlice::NearEnd(_)));
+        assert!(matches!(
+            chooser.next(copy(1000, 990, 1000), Lsn(1000 * MIB), true, now),
+            AfterSlice::NearEnd(_)
+        ));
+    }
+
+    #[test]
+    fn a_transaction_that_fills_a_slice_is_left_to_the_stream() {
+        let now = Instant::now();
+        for (from, empty, repeats) in [(36, true, true), (37, true, false), (36, false, false)] {
+            let after = Chooser::default().next(copy(100, 36, 1000), Lsn(from * MIB), empty, now);
+            assert_eq!(after == AfterSlice::Repeats, repeats, "{from} {empty}");
+        }
     }
 
     #[test]
     fn an_old_open_transaction_is_left_to_the_stream_for_a_while() {
         let (mut chooser, now) = (Chooser::default(), Instant::now());
-        assert!(matches!(chooser.next(copy(400, 144, 1000), now), AfterSlice::GoOn(_)));
-        assert_eq!(chooser.next(copy(401, 144, 1000), now), AfterSlice::Repeats);
+        assert!(matches!(chooser.next(copy(400, 144, 1000), Lsn(399 * MIB), true, now), AfterSlice::GoOn(_)));
+        assert_eq!(chooser.next(copy(401, 144, 1000), Lsn(400 * MIB), false, now), AfterSlice::Repeats);
         assert!(!chooser.wants_slices(Lsn(401 * MIB), Lsn(1000 * MIB), now));
         assert!(chooser.wants_slices(Lsn(401 * MIB), Lsn(1000 * MIB), now + SLICES_AFTER));
     }

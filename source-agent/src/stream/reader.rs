@@ -13,20 +13,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_postgres::Client;
 use strait_postgres::replication::{ReplicationMessage, ReplicationReader};
 use strait_proto::v1::StreamMode;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::catch_up::{self, CatchUp};
+use super::catch_up::CatchUp;
 use super::forward::Forward;
 use super::mode::Chooser;
 use super::positions::Positions;
-use super::start;
+use super::slot_access::SlotAccess;
 use super::walsender::Walsender;
 use crate::error::{During, RunError};
-use crate::source::Source;
 
 /// With more messages than this within [`BUSY_WINDOW`] the socket is left alone for [`BUSY_PAUSE`] when it is empty. The
 /// walsender sends each message by itself, and a receiver that it has to wake each time makes each one several times
@@ -37,13 +35,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// Reads the changes of a task's slot.
 pub(super) struct Reader {
-    pub(super) source: Source,
-    /// For single statements that do not wait.
-    pub(super) client: Arc<Client>,
+    pub(super) slot: SlotAccess,
     pub(super) forward: Forward,
     pub(super) positions: Arc<Positions>,
-    /// How often the walsender hears from us.
-    pub(super) status_interval: Duration,
     pub(super) chooser: Chooser,
     /// Ends the reading in order.
     pub(super) stop: CancellationToken,
@@ -65,7 +59,7 @@ impl Reader {
                     }
                     continue;
                 }
-                None => self.start().await?,
+                None => self.slot.stream(self.forward.shape.position_lsn()).await?,
             };
             self.positions.set_mode(StreamMode::Streaming);
             let behind = tokio::select! {
@@ -83,7 +77,7 @@ impl Reader {
     }
 
     async fn wants_slices(&mut self) -> Result<bool, RunError> {
-        self.positions.set_source(start::flush_lsn(&self.client).await?);
+        self.positions.set_source(self.slot.flush_lsn().await?);
         Ok(self.is_behind())
     }
 
@@ -92,30 +86,17 @@ impl Reader {
         self.chooser.wants_slices(position_lsn, self.positions.source(), Instant::now())
     }
 
-    async fn start(&self) -> Result<Walsender, RunError> {
-        let position_lsn = self.forward.shape.position_lsn();
-        let (reader, writer) = start::start_slot(&self.source, &self.client, position_lsn).await?;
-        Ok(Walsender::new(reader, writer, Arc::clone(&self.positions), self.status_interval))
-    }
-
     /// Works the backlog off in slices; returns the stream that took over, or none where one has to be started.
     async fn catch_up(&mut self) -> Result<Option<Walsender>, RunError> {
         let position_lsn = self.forward.shape.position_lsn();
-        let Some(copy) = catch_up::copy_slot(&self.source, &self.client, position_lsn).await? else {
+        let Some(copy) = self.slot.copy(position_lsn).await? else {
             let text = "the source has no free replication slot (max_replication_slots) for reading a backlog in slices: it \
                         is streamed, which is slower";
             self.forward.catalog.reporter.notice_once(text.to_owned()).await;
             self.chooser.refused(Instant::now());
             return Ok(None);
         };
-        let catch_up = CatchUp {
-            source: &self.source,
-            client: &self.client,
-            positions: &self.positions,
-            status_interval: self.status_interval,
-            forward: &mut self.forward,
-            chooser: &mut self.chooser,
-        };
+        let catch_up = CatchUp { slot: &self.slot, forward: &mut self.forward, chooser: &mut self.chooser };
         catch_up.run(copy).await
     }
 

@@ -14,12 +14,13 @@ use super::acks::Acks;
 use super::credit::Credit;
 use super::forward::{Catalog, Forward};
 use super::frame::FramePacker;
-use super::heartbeat::Heartbeats;
+use super::heartbeat::{Heartbeats, Pulse};
 use super::mode::Chooser;
 use super::positions::Positions;
 use super::reader::Reader;
 use super::sequences::SequenceSync;
 use super::shape::Shape;
+use super::slot_access::SlotAccess;
 use super::start::{self, SinkStream};
 use super::status;
 use super::supervise::{ProgressReport, Supervision};
@@ -56,12 +57,14 @@ impl StreamRun<'_> {
         let SinkStream { requests, mut responses, ready } = start::open_sink(self.sink).await?;
         let resume_lsn = Lsn(ready.resume_lsn);
         let status_interval = status::status_interval(&self.client).await?;
+        let version = self.client.server().await.during("read the source's version")?.version;
+        let messages = version.streams_messages();
         self.client.batch_execute("SET synchronous_commit = off").await.during("prepare the heartbeat")?;
         tracing::info!(%resume_lsn, credit_bytes = ready.credit_bytes, "streaming changes");
 
         let positions = Arc::new(Positions::new(resume_lsn));
         let credit = Arc::new(Credit::new(ready.credit_bytes));
-        let heartbeats = Arc::new(Heartbeats::new(self.session_name()));
+        let heartbeats = Arc::new(Heartbeats::new(self.session_name(), self.pulse(messages)));
         let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
         let stop = CancellationToken::new();
         let catalog = Catalog {
@@ -70,8 +73,13 @@ impl StreamRun<'_> {
             reporter: self.reporter.clone(),
         };
         let reader = Reader {
-            source: self.source.clone(),
-            client: Arc::clone(&self.client),
+            slot: SlotAccess {
+                source: self.source.clone(),
+                client: Arc::clone(&self.client),
+                positions: Arc::clone(&positions),
+                status_interval,
+                messages,
+            },
             forward: Forward {
                 shape: Shape::new(tables, resume_lsn),
                 packer: FramePacker::default(),
@@ -83,7 +91,6 @@ impl StreamRun<'_> {
                 catalog: catalog.clone(),
             },
             positions: Arc::clone(&positions),
-            status_interval,
             chooser: Chooser::default(),
             stop: stop.clone(),
         };
@@ -127,6 +134,10 @@ impl StreamRun<'_> {
             reader.await??;
         }
         ended
+    }
+
+    fn pulse(&self, messages: bool) -> Pulse {
+        if messages { Pulse::Message } else { Pulse::Row(self.source.task_id.clone()) }
     }
 
     /// Unique among tasks, epochs and processes: nothing is done with it but to compare.

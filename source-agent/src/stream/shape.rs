@@ -9,12 +9,13 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use strait_postgres::pgoutput::{Begin, LogicalMessage, OldTuple, Relation, TupleData};
+use strait_postgres::pgoutput::{Begin, LogicalMessage, OldTuple, Relation, TupleData, TupleValue};
 use strait_proto::Lsn;
 use strait_proto::v1::{self, ReplicaIdentity, RowOperation, change::Change as Kind};
 
 use super::tables::TableSet;
 use super::truncate;
+use crate::capture::heartbeat;
 use crate::capture::record::LeafRecord;
 use crate::error::RunError;
 
@@ -38,13 +39,15 @@ struct Open {
     repeated: bool,
     /// The sink was told of it.
     announced: bool,
-    /// Our own message that it holds.
+    /// Our own message that it holds, or what it wrote into the heartbeat's table instead.
     message: Option<Bytes>,
 }
 
 /// A relation that was described in this session.
 enum Known {
     Ignored,
+    /// The heartbeat's table, and the position of the column that holds the content.
+    Heartbeat(usize),
     Mapped(Box<Mapped>),
 }
 
@@ -169,6 +172,12 @@ impl Shape {
     }
 
     fn relation(&mut self, relation: Relation) -> Step {
+        if heartbeat::is_table(&relation.schema, &relation.name) {
+            let content = relation.columns.iter().position(|column| column.name == heartbeat::CONTENT);
+            let known = content.map_or(Known::Ignored, Known::Heartbeat);
+            self.relations.insert(relation.relation_id, known);
+            return Step::Done;
+        }
         let Some(table) = self.tables.of_relation(relation.relation_id) else {
             return match self.relations.get(&relation.relation_id) {
                 Some(Known::Ignored) => Step::Done,
@@ -202,6 +211,12 @@ impl Shape {
         let mapped = match self.relations.get_mut(&relation_id) {
             Some(Known::Mapped(mapped)) => mapped,
             Some(Known::Ignored) => return Ok(()),
+            Some(Known::Heartbeat(content)) => {
+                if let Some(TupleValue::Text(content)) = new.and_then(|new| new.values().nth(*content)) {
+                    open.message = Some(content);
+                }
+                return Ok(());
+            }
             None => return Err(out_of_turn("a row of a relation that was not described")),
         };
         let commit_lsn = open.begin.final_lsn;

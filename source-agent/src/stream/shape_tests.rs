@@ -248,6 +248,29 @@ fn bounds_and_messages_of_our_own_are_handed_to_the_reader() {
 }
 
 #[test]
+fn an_update_of_the_heartbeats_table_is_a_message_and_never_sent() {
+    let mut shape = shape();
+    let mut changes = Vec::new();
+    let table = Relation {
+        schema: "strait".into(),
+        name: "heartbeat".into(),
+        ..described(50, &["task_id", heartbeat::CONTENT])
+    };
+    let row = ["abc", "beat"].map(|text| TupleValue::Text(Bytes::from_static(text.as_bytes())));
+    let new = TupleData::from_iter(row);
+    shape.message(begin(1500), &mut changes).unwrap();
+    assert_eq!(shape.message(LogicalMessage::Relation(table), &mut changes).unwrap(), Step::Done);
+    shape.message(LogicalMessage::Update { relation_id: 50, old: None, new }, &mut changes).unwrap();
+    let end = shape.message(commit(1500), &mut changes).unwrap();
+    assert_eq!(end, Step::Message(Bytes::from_static(b"beat"), Lsn(1508)));
+    let old = OldTuple::Key(tuple("abc"));
+    let rest =
+        vec![begin(1600), LogicalMessage::Delete { relation_id: 50, old }, truncate(&[50]), commit(1600)];
+    assert_eq!(words(&mut shape, rest), ["progress 1608"]);
+    assert_eq!(changes.iter().map(word).collect::<Vec<_>>(), ["progress 1508"]);
+}
+
+#[test]
 fn rows_travel_as_they_came() {
     let mut shape = shape();
     let mut changes = Vec::new();

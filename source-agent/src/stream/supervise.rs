@@ -112,7 +112,6 @@ impl ProgressReport<'_> {
         const DOING: &str = "measure the change stream";
         const SQL: &str = "
             SELECT pg_current_wal_lsn()::text AS source_lsn, s.confirmed_flush_lsn::text AS confirmed,
-                   coalesce(s.wal_status, '') AS wal_status,
                    greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::int8 AS retained
             FROM pg_replication_slots AS s WHERE s.slot_name = $1";
         let row = self.client.query_opt(SQL, &[&self.source.slot.as_str()]).await.during(DOING)?;

@@ -12,6 +12,7 @@ mod foreign_database;
 mod harness;
 mod idle;
 mod large_transaction;
+mod older_sources;
 mod peer_001_rep_changes;
 mod peer_002_types;
 mod peer_003_constraints;

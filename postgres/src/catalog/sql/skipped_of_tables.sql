@@ -1,5 +1,5 @@
 -- $1: the tables taken and their leaves. What belongs to them and is not carried: behaviour one by one, settings as
--- one line a schema.
+-- one line a schema. What a column of a catalog says that older servers lack is read through to_jsonb().
 WITH taken AS (
      SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relacl, c.reloptions, c.reltablespace,
             c.relrowsecurity, a.amname
@@ -17,7 +17,7 @@ FROM (
              'this version does not carry it: create it at the destination after the cutover' AS reason
       FROM taken AS t
            JOIN pg_trigger AS g
-             ON g.tgrelid = t.oid AND NOT g.tgisinternal AND g.tgparentid = 0
+             ON g.tgrelid = t.oid AND NOT g.tgisinternal AND coalesce(to_jsonb(g) ->> 'tgparentid', '0') = '0'
       UNION ALL
       SELECT 'rule', t.schema, t.name || '.' || r.rulename,
              'this version does not carry it: create it at the destination after the cutover'
@@ -97,10 +97,10 @@ FROM (
            JOIN pg_type AS ty
              ON ty.oid = a.atttypid
       WHERE a.attstorage <> ty.typstorage
-         OR a.attcompression <> ''
          OR a.attstattarget >= 0
          -- Some builds keep options of their own there.
          OR EXISTS (SELECT FROM unnest(a.attoptions) AS option WHERE option ~ '^n_distinct')
+         OR to_jsonb(a) ->> 'attcompression' <> ''
       GROUP BY t.schema
       UNION ALL
       SELECT 'index', t.schema, '', format('the mark for CLUSTER is not carried (tables: %s)', count(*))

@@ -1,5 +1,5 @@
 -- Every enum, composite, domain and range type of a user that is not an extension's: which of them are taken is
--- decided by the caller.
+-- decided by the caller. Multiranges exist from PostgreSQL 14 on.
 SELECT t.oid,
        n.nspname::text AS schema,
        t.typname::text AS name,
@@ -47,7 +47,7 @@ FROM pg_type AS t
      LEFT JOIN pg_namespace AS fdn
             ON fdn.oid = fd.pronamespace
      LEFT JOIN pg_type AS mt
-            ON mt.oid = r.rngmultitypid
+            ON mt.oid = (to_jsonb(r) ->> 'rngmultitypid')::oid
 WHERE (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
   AND n.nspname !~ '^pg_'
   AND n.nspname NOT IN ('information_schema', 'strait')
