@@ -4,17 +4,42 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use strait_tests::wait::{from_environment, patience};
+use serde::Serialize;
+use strait_tests::pair::Pair;
+use strait_tests::wait::patience;
 
-use crate::report::Latency;
-use crate::subject::Subject;
+use crate::subject::{Kind, Subject};
 
 const TRANSACTIONS_PER_SECOND: u64 = 500;
 const WRITERS: u64 = 4;
 
+/// Microseconds from commit to visible.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Latency {
+    /// How many were measured.
+    pub(crate) transactions: usize,
+    /// Half were quicker.
+    pub(crate) median_us: u64,
+    /// Nine of ten were quicker.
+    pub(crate) p90_us: u64,
+    /// All but one in a hundred were quicker.
+    pub(crate) p99_us: u64,
+    /// The slowest.
+    pub(crate) max_us: u64,
+}
+
+const TABLE: &str = "CREATE TABLE bench.arrivals (id bigint PRIMARY KEY, payload text)";
+
+/// Measures a fresh replication for some seconds.
+pub(crate) async fn measure(pair: &Pair, kind: Kind, seconds: u64) -> Result<Latency> {
+    let subject = Subject::start(pair, kind, TABLE, "").await?;
+    let latency = watch(&subject, seconds).await?;
+    subject.finish().await?;
+    Ok(latency)
+}
+
 /// Writes at the fixed rate and watches the rows arrive.
-pub(crate) async fn measure(subject: &Subject) -> Result<Latency> {
-    let seconds = from_environment("STRAIT_BENCH_SECONDS", 20);
+async fn watch(subject: &Subject, seconds: u64) -> Result<Latency> {
     let total = seconds * TRANSACTIONS_PER_SECOND;
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
