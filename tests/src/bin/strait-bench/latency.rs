@@ -13,19 +13,19 @@ use crate::subject::{Kind, Subject};
 const TRANSACTIONS_PER_SECOND: u64 = 500;
 const WRITERS: u64 = 4;
 
-/// Microseconds from commit to visible.
+/// From commit to visible, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Latency {
     /// How many were measured.
     pub(crate) transactions: usize,
     /// Half were quicker.
-    pub(crate) median_us: u64,
+    pub(crate) median_ms: f64,
     /// Nine of ten were quicker.
-    pub(crate) p90_us: u64,
+    pub(crate) p90_ms: f64,
     /// All but one in a hundred were quicker.
-    pub(crate) p99_us: u64,
+    pub(crate) p99_ms: f64,
     /// The slowest.
-    pub(crate) max_us: u64,
+    pub(crate) max_ms: f64,
 }
 
 const TABLE: &str = "CREATE TABLE bench.arrivals (id bigint PRIMARY KEY, payload text)";
@@ -79,20 +79,20 @@ async fn watch(subject: &Subject, seconds: u64) -> Result<Latency> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
-    let mut micros = Vec::new();
+    let mut latencies = Vec::new();
     for writer in writers {
         for (id, committed) in writer.await?? {
             let arrived = arrivals.get(&id).context("find an arrival")?;
-            micros.push(u64::try_from(arrived.saturating_duration_since(committed).as_micros())?);
+            latencies.push(arrived.saturating_duration_since(committed));
         }
     }
-    micros.sort_unstable();
-    let quantile = |percent: usize| micros[(micros.len() - 1) * percent / 100];
+    latencies.sort_unstable();
+    let quantile = |percent: usize| latencies[(latencies.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
     Ok(Latency {
-        transactions: micros.len(),
-        median_us: quantile(50),
-        p90_us: quantile(90),
-        p99_us: quantile(99),
-        max_us: quantile(100),
+        transactions: latencies.len(),
+        median_ms: quantile(50),
+        p90_ms: quantile(90),
+        p99_ms: quantile(99),
+        max_ms: quantile(100),
     })
 }

@@ -6,24 +6,27 @@
 //! holds the last transaction: seconds, CPU seconds of both servers and of the agents, the agents' memory, and for
 //! reference what decoding alone costs the source.
 //!
-//! A table for people goes to standard error; JSON to standard output and to `bench/` in the target
-//! directory. The environment says what is measured:
+//! A table for people goes to standard error; JSON to standard output and, with a chart, to `bench/` in the
+//! target directory. The environment says what is measured:
 //!
 //! | variable | default | |
 //! |---|---|---|
 //! | `STRAIT_BENCH_ROUNDS` | 3 | results are medians |
 //! | `STRAIT_BENCH_SCALE` | 1.0 | factor of the workloads' sizes; 0.1 for a quick look |
-//! | `STRAIT_BENCH_WORKLOADS` | `A,B,C,D,E,latency` | |
+//! | `STRAIT_BENCH_WORKLOADS` | `A,B,C,D,E,latency,rate` | |
 //! | `STRAIT_BENCH_SUBJECTS` | `native-text,native-binary,native-streaming,native-parallel,strait` | `native-parallel` needs 16 on both sides |
-//! | `STRAIT_BENCH_SECONDS` | 15 | how long latency is measured |
+//! | `STRAIT_BENCH_SECONDS` | 15 | how long latency is measured, and each rate tried |
 //! | `STRAIT_TEST_SOURCE`, `STRAIT_TEST_DESTINATION` | what is installed | the servers' major versions |
 
+mod chart;
 mod drain;
 mod floor;
 mod latency;
 mod meter;
 mod options;
+mod rate;
 mod report;
+mod search;
 mod subject;
 mod table;
 mod workload;
@@ -76,8 +79,23 @@ async fn measure(pair: &Pair, options: &Options, report: &mut Report) -> Result<
                 Measurement::Latency => {
                     for kind in one_native_and_strait(pair, options) {
                         let latency = latency::measure(pair, kind, options.seconds).await?;
-                        eprintln!("round {round}, latency, {}: p50 {} µs", kind.name(), latency.median_us);
+                        eprintln!(
+                            "round {round}, latency, {}: median {:.1} ms",
+                            kind.name(),
+                            latency.median_ms
+                        );
                         report::push(&mut report.latency, kind, latency);
+                    }
+                }
+                Measurement::Rate => {
+                    for kind in one_native_and_strait(pair, options) {
+                        let rate = rate::measure(pair, kind, options.seconds).await?;
+                        eprintln!(
+                            "round {round}, rate, {}: {} a second",
+                            kind.name(),
+                            rate.transactions_per_second
+                        );
+                        report::push(&mut report.rate, kind, rate);
                     }
                 }
             }
@@ -118,10 +136,13 @@ fn publish(report: &Report) -> Result<()> {
     let json = serde_json::to_string_pretty(report)?;
     let directory = target_directory()?.join("bench");
     std::fs::create_dir_all(&directory).with_context(|| format!("create {directory:?}"))?;
+    eprintln!("\n{}", table::of(report));
     let name = format!("{}-to-{}", report.source_version, report.destination_version);
-    let file = directory.join(name).with_extension("json");
-    std::fs::write(&file, &json).with_context(|| format!("write {file:?}"))?;
-    eprintln!("\n{}\n{}", table::of(report), file.display());
+    for (extension, content) in [("json", &json), ("svg", &chart::of(report))] {
+        let file = directory.join(&name).with_extension(extension);
+        std::fs::write(&file, content).with_context(|| format!("write {file:?}"))?;
+        eprintln!("{}", file.display());
+    }
     Ok(writeln!(std::io::stdout(), "{json}")?)
 }
 

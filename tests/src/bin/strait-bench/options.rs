@@ -15,7 +15,7 @@ pub(crate) struct Options {
     pub(crate) rounds: u64,
     /// The factor of every workload's size.
     pub(crate) scale: f64,
-    /// How long the latency is measured.
+    /// How long the latency is measured, and each rate tried.
     pub(crate) seconds: u64,
     /// What is measured, in this order.
     pub(crate) workloads: Vec<Measurement>,
@@ -30,6 +30,8 @@ pub(crate) enum Measurement {
     Drain(Letter),
     /// Commit to visible, at a moderate rate.
     Latency,
+    /// The highest rate with a bounded latency.
+    Rate,
 }
 
 impl FromStr for Measurement {
@@ -38,6 +40,7 @@ impl FromStr for Measurement {
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "latency" => Ok(Self::Latency),
+            "rate" => Ok(Self::Rate),
             letter => Ok(Self::Drain(letter.parse()?)),
         }
     }
@@ -55,7 +58,7 @@ impl Options {
             rounds: from_environment("STRAIT_BENCH_ROUNDS", 3).max(1),
             scale,
             seconds: from_environment("STRAIT_BENCH_SECONDS", 15).max(1),
-            workloads: list("STRAIT_BENCH_WORKLOADS", "A,B,C,D,E,latency")?,
+            workloads: list("STRAIT_BENCH_WORKLOADS", "A,B,C,D,E,latency,rate")?,
             subjects: list(
                 "STRAIT_BENCH_SUBJECTS",
                 "native-text,native-binary,native-streaming,native-parallel,strait",

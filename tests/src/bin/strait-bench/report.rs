@@ -7,6 +7,7 @@ use crate::drain::Drained;
 use crate::floor::Floor;
 use crate::latency::Latency;
 use crate::options::Options;
+use crate::rate::Sustained;
 use crate::subject::Kind;
 use crate::workload::Workload;
 
@@ -27,6 +28,8 @@ pub(crate) struct Report {
     pub(crate) backlogs: Vec<Backlog>,
     /// 500 transactions a second.
     pub(crate) latency: Vec<Results<Latency>>,
+    /// The highest rate with a bounded latency.
+    pub(crate) rate: Vec<Results<Sustained>>,
 }
 
 /// The results of one workload.
@@ -62,6 +65,7 @@ impl Report {
             rounds: options.rounds,
             backlogs: Vec::new(),
             latency: Vec::new(),
+            rate: Vec::new(),
         }
     }
 
@@ -81,8 +85,7 @@ impl Report {
 impl Backlog {
     /// The median of one figure of a subject.
     pub(crate) fn median(&self, kind: Kind, figure: impl Fn(&Drained) -> f64) -> Option<f64> {
-        let results = self.subjects.iter().find(|results| results.subject == kind.name())?;
-        median(results.rounds.iter().map(figure))
+        of(&self.subjects, kind)?.median(figure)
     }
 
     /// How many times as long as Strait a subject takes.
@@ -97,6 +100,18 @@ impl Backlog {
         let ratios = natives.filter_map(|kind| Some((kind, self.ratio(kind)?)));
         ratios.min_by(|a, b| a.1.total_cmp(&b.1))
     }
+}
+
+impl<T> Results<T> {
+    /// The median of one figure.
+    pub(crate) fn median(&self, figure: impl Fn(&T) -> f64) -> Option<f64> {
+        median(self.rounds.iter().map(figure))
+    }
+}
+
+/// The results of one subject, where it was measured.
+pub(crate) fn of<T>(results: &[Results<T>], kind: Kind) -> Option<&Results<T>> {
+    results.iter().find(|results| results.subject == kind.name())
 }
 
 /// Adds a round to a subject's results.

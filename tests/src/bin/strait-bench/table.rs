@@ -4,7 +4,8 @@ use crate::drain::Drained;
 use crate::floor::Floor;
 use crate::latency::Latency;
 use crate::meter::Agents;
-use crate::report::{Backlog, Report, Results, median};
+use crate::rate::Sustained;
+use crate::report::{self, Backlog, Report, Results, median};
 use crate::subject::Kind;
 
 /// All results. The last column says how many times as long as Strait a subject takes.
@@ -19,6 +20,9 @@ pub(crate) fn of(report: &Report) -> String {
     if !report.latency.is_empty() {
         text.push_str(&latency_table(&report.latency));
     }
+    if !report.rate.is_empty() {
+        text.push_str(&rate_table(&report.rate));
+    }
     text
 }
 
@@ -29,7 +33,7 @@ fn backlog_table(backlog: &Backlog) -> String {
         "",
         ["wall s", "source CPU", "dest. CPU", "agents CPU", "source-ag. MiB", "sink-ag. MiB", "/ strait"],
     );
-    let floor = |figure: fn(&Floor) -> f64| seconds(median(backlog.floor.iter().map(figure)));
+    let floor = |figure: fn(&Floor) -> f64| decimals(median(backlog.floor.iter().map(figure)));
     let none = String::new;
     line(
         &mut text,
@@ -46,7 +50,7 @@ fn backlog_table(backlog: &Backlog) -> String {
     );
     for kind in Kind::ALL {
         let Some(wall) = backlog.median(kind, |drained| drained.wall_seconds) else { continue };
-        let figure = |figure: fn(&Drained) -> f64| seconds(backlog.median(kind, figure));
+        let figure = |figure: fn(&Drained) -> f64| decimals(backlog.median(kind, figure));
         let agents = |figure: fn(&Agents) -> f64| {
             backlog.median(kind, |drained| drained.used.agents.as_ref().map_or(f64::NAN, figure))
         };
@@ -54,13 +58,13 @@ fn backlog_table(backlog: &Backlog) -> String {
             &mut text,
             kind.name(),
             [
-                seconds(Some(wall)),
+                decimals(Some(wall)),
                 figure(|drained| drained.used.source_cpu_seconds),
                 figure(|drained| drained.used.destination_cpu_seconds),
-                seconds(agents(|agents| agents.source_agent_cpu_seconds + agents.sink_agent_cpu_seconds)),
-                mebibytes(agents(|agents| agents.source_agent_memory_mib)),
-                mebibytes(agents(|agents| agents.sink_agent_memory_mib)),
-                seconds(backlog.ratio(kind)),
+                decimals(agents(|agents| agents.source_agent_cpu_seconds + agents.sink_agent_cpu_seconds)),
+                whole(agents(|agents| agents.source_agent_memory_mib)),
+                whole(agents(|agents| agents.sink_agent_memory_mib)),
+                decimals(backlog.ratio(kind)),
             ],
         );
     }
@@ -77,13 +81,23 @@ fn latency_table(results: &[Results<Latency>]) -> String {
     let mut text = "\nlatency at 500 transactions/s, commit to visible\n".to_owned();
     line(&mut text, "", ["p50 ms", "p90 ms", "p99 ms", "max ms"]);
     for subject in results {
-        let ms = |figure: fn(&Latency) -> u64| {
-            // Microseconds of a latency are far below 2⁵³.
-            #[allow(clippy::cast_precision_loss)]
-            let values = subject.rounds.iter().map(|latency| figure(latency) as f64 / 1000.0);
-            median(values).map(|ms| format!("{ms:.1}")).unwrap_or_default()
-        };
-        let figures = [ms(|l| l.median_us), ms(|l| l.p90_us), ms(|l| l.p99_us), ms(|l| l.max_us)];
+        let ms = |figure: fn(&Latency) -> f64| decimals(subject.median(figure));
+        let figures = [ms(|l| l.median_ms), ms(|l| l.p90_ms), ms(|l| l.p99_ms), ms(|l| l.max_ms)];
+        line(&mut text, subject.subject, figures);
+    }
+    text
+}
+
+fn rate_table(results: &[Results<Sustained>]) -> String {
+    let mut text = "\nhighest rate of one-row transactions with a latency below 5 s\n".to_owned();
+    line(&mut text, "", ["per second", "strait /", ""]);
+    let rate = |subject: &Results<Sustained>| subject.median(Sustained::figure);
+    let strait = report::of(results, Kind::Strait).and_then(rate);
+    for subject in results {
+        let ratio = strait.zip(rate(subject)).map(|(strait, rate)| strait / rate);
+        let limited = subject.rounds.iter().any(|sustained| sustained.writer_at_its_limit);
+        let note = if limited { "  (the writer cannot go faster)" } else { "" };
+        let figures = [whole(rate(subject)), decimals(ratio), note.to_owned()];
         line(&mut text, subject.subject, figures);
     }
     text
@@ -97,10 +111,10 @@ fn line<const COLUMNS: usize>(text: &mut String, name: &str, columns: [impl AsRe
     text.push('\n');
 }
 
-fn seconds(value: Option<f64>) -> String {
+fn decimals(value: Option<f64>) -> String {
     value.filter(|value| value.is_finite()).map(|value| format!("{value:.2}")).unwrap_or_default()
 }
 
-fn mebibytes(value: Option<f64>) -> String {
+fn whole(value: Option<f64>) -> String {
     value.filter(|value| value.is_finite()).map(|value| format!("{value:.0}")).unwrap_or_default()
 }
