@@ -24,6 +24,7 @@ pub mod wait;
 pub mod workload;
 
 mod account;
+mod usage;
 mod watchdog;
 
 pub use anyhow::Result;

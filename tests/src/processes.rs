@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::layout::{ENDPOINT, Layout, SINK_AGENT, SOURCE_AGENT, loopback};
+use crate::usage;
 use crate::wait::{eventually, patience};
 
 /// One of the three.
@@ -104,8 +105,7 @@ impl Processes {
 
     /// Sends a signal.
     pub async fn signal(&mut self, part: Part, signal: Signal) -> Result<()> {
-        let process = self.child(part)?.id().with_context(|| format!("{part:?} has ended already"))?;
-        send_signal(process, signal).await
+        send_signal(self.process(part)?, signal).await
     }
 
     /// Waits for a part's end.
@@ -119,12 +119,19 @@ impl Processes {
         Ok(status)
     }
 
-    /// The largest memory that a part has held so far, in bytes (VmHWM).
+    /// The largest memory that a part has held since its start, or since it was last forgotten, in bytes.
     pub fn memory_peak(&mut self, part: Part) -> Result<u64> {
-        let process = self.child(part)?.id().with_context(|| format!("{part:?} has ended"))?;
-        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("find VmHWM")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+        usage::memory_peak(self.process(part)?)
+    }
+
+    /// Lets a part's memory peak begin anew at what it holds now. False where this system cannot do that.
+    pub fn forget_memory_peak(&mut self, part: Part) -> Result<bool> {
+        usage::forget_memory_peak(self.process(part)?)
+    }
+
+    /// The CPU time that a part has used so far.
+    pub fn cpu_time(&mut self, part: Part) -> Result<Duration> {
+        usage::cpu_time_of_tree(self.process(part)?)
     }
 
     /// Fails if a part has ended by itself.
@@ -176,6 +183,10 @@ impl Processes {
     fn child(&mut self, part: Part) -> Result<&mut Child> {
         let found = self.children.iter_mut().find(|(p, _)| *p == part);
         Ok(&mut found.with_context(|| format!("{part:?} does not run"))?.1)
+    }
+
+    fn process(&mut self, part: Part) -> Result<u32> {
+        self.child(part)?.id().with_context(|| format!("{part:?} has ended already"))
     }
 
     fn file(&self, part: Part, extension: &str) -> PathBuf {

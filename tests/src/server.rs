@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio_postgres::{Client, NoTls};
 
 use crate::account::Account;
+use crate::usage::{children_of, cpu_time_of_tree};
 use crate::version::PgVersion;
 use crate::wait::{eventually, patience};
 use crate::watchdog::Watchdog;
@@ -157,6 +159,11 @@ impl Server {
         Ok(client)
     }
 
+    /// The CPU time that all of the server's processes have used so far, those that have ended included.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        cpu_time_of_tree(self.postmaster().context("the server does not run")?)
+    }
+
     /// A database name that nobody has used on this server.
     pub(crate) fn fresh_name(&self, stem: &str) -> String {
         format!("{stem}_{}", self.databases.fetch_add(1, Ordering::Relaxed))
@@ -290,20 +297,4 @@ pub fn free_port() -> Result<u16> {
         }
     }
     bail!("no free port between 15000 and 32000")
-}
-
-fn children_of(parent: u32) -> Result<Vec<u32>> {
-    let mut children = Vec::new();
-    for entry in fs::read_dir("/proc")?.filter_map(Result::ok) {
-        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        // A process may end while we look. The fields after the parenthesised name: state, parent, …
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        if fields.split_whitespace().nth(1) == Some(&parent.to_string()) {
-            children.push(process);
-        }
-    }
-    Ok(children)
 }

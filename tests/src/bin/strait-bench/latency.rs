@@ -4,17 +4,42 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use strait_tests::wait::{from_environment, patience};
+use serde::Serialize;
+use strait_tests::pair::Pair;
+use strait_tests::wait::patience;
 
-use crate::report::Latency;
-use crate::subject::Subject;
+use crate::subject::{Kind, Subject};
 
 const TRANSACTIONS_PER_SECOND: u64 = 500;
 const WRITERS: u64 = 4;
 
+/// From commit to visible, in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Latency {
+    /// How many were measured.
+    pub(crate) transactions: usize,
+    /// Half were quicker.
+    pub(crate) median_ms: f64,
+    /// Nine of ten were quicker.
+    pub(crate) p90_ms: f64,
+    /// All but one in a hundred were quicker.
+    pub(crate) p99_ms: f64,
+    /// The slowest.
+    pub(crate) max_ms: f64,
+}
+
+const TABLE: &str = "CREATE TABLE bench.arrivals (id bigint PRIMARY KEY, payload text)";
+
+/// Measures a fresh replication for some seconds.
+pub(crate) async fn measure(pair: &Pair, kind: Kind, seconds: u64) -> Result<Latency> {
+    let subject = Subject::start(pair, kind, TABLE, "").await?;
+    let latency = watch(&subject, seconds).await?;
+    subject.finish().await?;
+    Ok(latency)
+}
+
 /// Writes at the fixed rate and watches the rows arrive.
-pub(crate) async fn measure(subject: &Subject) -> Result<Latency> {
-    let seconds = from_environment("STRAIT_BENCH_SECONDS", 20);
+async fn watch(subject: &Subject, seconds: u64) -> Result<Latency> {
     let total = seconds * TRANSACTIONS_PER_SECOND;
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
@@ -54,20 +79,20 @@ pub(crate) async fn measure(subject: &Subject) -> Result<Latency> {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
-    let mut micros = Vec::new();
+    let mut latencies = Vec::new();
     for writer in writers {
         for (id, committed) in writer.await?? {
             let arrived = arrivals.get(&id).context("find an arrival")?;
-            micros.push(u64::try_from(arrived.saturating_duration_since(committed).as_micros())?);
+            latencies.push(arrived.saturating_duration_since(committed));
         }
     }
-    micros.sort_unstable();
-    let quantile = |percent: usize| micros[(micros.len() - 1) * percent / 100];
+    latencies.sort_unstable();
+    let quantile = |percent: usize| latencies[(latencies.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
     Ok(Latency {
-        transactions: micros.len(),
-        median_us: quantile(50),
-        p90_us: quantile(90),
-        p99_us: quantile(99),
-        max_us: quantile(100),
+        transactions: latencies.len(),
+        median_ms: quantile(50),
+        p90_ms: quantile(90),
+        p99_ms: quantile(99),
+        max_ms: quantile(100),
     })
 }
