@@ -3,6 +3,8 @@
 use serde::Serialize;
 use strait_proto::{Lsn, v1};
 
+use super::{HopBytesView, HopsView, OldestView, RateLimitsView};
+
 /// Both halves of the work, as far as they have begun.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ProgressView {
@@ -58,6 +60,18 @@ pub(crate) struct StreamView {
     pub(crate) changes: u64,
     pub(crate) conflicts: u64,
     pub(crate) retained_bytes: u64,
+    /// Left out before the first heartbeat came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hops: Option<HopsView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<HopBytesView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oldest_heartbeat: Option<OldestView>,
+    /// Left out where nothing is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) throttle: Option<RateLimitsView>,
+    /// The throttle holds the stream back now.
+    pub(crate) throttled: bool,
 }
 
 /// How fast the copy is, over the last seconds.
@@ -154,6 +168,11 @@ impl From<&v1::StreamProgress> for StreamView {
             changes: stream.changes,
             conflicts: stream.conflicts,
             retained_bytes: stream.retained_bytes,
+            hops: stream.hops.as_ref().map(HopsView::from),
+            bytes: stream.bytes.as_ref().map(HopBytesView::from),
+            oldest_heartbeat: OldestView::of(stream),
+            throttle: stream.throttle.as_ref().map(RateLimitsView::from),
+            throttled: stream.throttled,
         }
     }
 }

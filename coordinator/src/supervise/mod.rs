@@ -23,6 +23,7 @@ use crate::clock::micros;
 use crate::error::RequestError;
 use crate::registry::{AgentKey, Registry};
 use crate::store::{LoadedTask, Store, StoreError};
+use crate::task::spec;
 use crate::task::{Operation, Refused, State, TaskRecord, Windows};
 use crate::timings::Timings;
 use actor::{Actor, Message};
@@ -129,6 +130,25 @@ impl Supervisor {
         }
         let view = handle.view.borrow().clone();
         Ok(view.task())
+    }
+
+    /// Changes what may change of a task, and answers with the task as it then is.
+    pub(crate) async fn update(
+        &self,
+        task: &str,
+        spec: Option<v1::TaskSpec>,
+    ) -> Result<v1::Task, RequestError> {
+        let spec = spec.ok_or_else(|| RequestError::invalid("spec", "is required"))?;
+        let spec = Box::new(spec::normalise(spec).map_err(RequestError::Invalid)?);
+        let handle = match self.find(task).await? {
+            Found::Live(handle) => handle,
+            Found::Released(released) => return on_released(&released, Operation::Update),
+        };
+        let (reply, answer) = oneshot::channel();
+        // As for operations.
+        let _ = handle.mailbox.send(Message::Updated { spec, reply }).await;
+        answer.await.map_err(|_| RequestError::ShuttingDown)??;
+        Ok(handle.latest().task())
     }
 
     /// Every task, oldest first, without the objects.

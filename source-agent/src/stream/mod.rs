@@ -1,14 +1,14 @@
 //! The change stream, from the slot to the sink and back.
 //!
 //! ```text
-//!  walsender ─► Reader: decode ─► Shape ─► FramePacker ──(credit)──► 4 frames ─► StreamChanges ─► sink
+//!  walsender ─► Reader: decode ─► Shape ─► FramePacker ──(throttle, credit)──► 4 frames ─► StreamChanges ─► sink
 //!                                   │ unknown relation                                             │
 //!                                   └─► catalog                                                    │
 //!  walsender ◄─ status ◄───────────────── Positions ◄── acks, credit ◄───────────────────────────┘
 //!  source    ◄─ heartbeat, supervision, progress (control connection)
 //! ```
 //!
-//! Why it makes progress: the reader waits for credit alone, and credit comes back on a path that does not pass it. While it
+//! Why it makes progress: the reader waits for the throttle, which time alone lifts, and for credit, and credit comes back on a path that does not pass it. While it
 //! waits, the walsender is not read, but its status updates go on, so it keeps the connection. What is confirmed to the
 //! slot is `durable_lsn` and nothing else.
 //!
@@ -19,6 +19,7 @@ mod acks;
 mod credit;
 mod frame;
 mod heartbeat;
+mod latency;
 mod positions;
 mod reader;
 mod run;
@@ -28,6 +29,7 @@ mod start;
 mod status;
 mod supervise;
 mod tables;
+mod throttle;
 mod truncate;
 
 pub(crate) use run::{OnceMarker, StreamRun};

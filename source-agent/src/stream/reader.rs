@@ -20,6 +20,7 @@ use super::frame::FramePacker;
 use super::heartbeat::Heartbeats;
 use super::positions::Positions;
 use super::shape::{Shape, Step};
+use super::throttle::Throttle;
 use super::truncate;
 use crate::capture::leaves::Leaves;
 use crate::error::{During, RunError};
@@ -38,6 +39,7 @@ pub(super) struct Reader {
     pub(super) stream: ReplicationReader,
     pub(super) shape: Shape,
     pub(super) frames: mpsc::Sender<v1::StreamChangesRequest>,
+    pub(super) throttle: Arc<Throttle>,
     pub(super) credit: Arc<Credit>,
     pub(super) positions: Arc<Positions>,
     pub(super) heartbeats: Arc<Heartbeats>,
@@ -57,6 +59,7 @@ impl Reader {
     pub(super) async fn run(mut self) -> Result<(), RunError> {
         const DOING: &str = "read the change stream";
         let (mut packer, mut changes) = (FramePacker::default(), Vec::new());
+        packer.set_limits(self.throttle.frame_limits());
         loop {
             if !packer.is_empty() && !self.stream.has_buffered() {
                 self.flush(&mut packer).await?;
@@ -149,14 +152,19 @@ impl Reader {
         let Some(packed) = packer.take(traceparent().unwrap_or_default()) else {
             return Ok(());
         };
+        self.heartbeats.waits(Instant::now());
+        self.throttle.pay(packed.rows, packed.cost).await;
         self.credit.pay(packed.cost).await;
+        packer.set_limits(self.throttle.frame_limits());
         // Before it is sent, so that the acknowledgement cannot come first.
         self.positions.set_sent(packed.position_lsn);
+        self.heartbeats.sent(packed.frame.sequence, packed.position_lsn, Instant::now());
         let request = v1::StreamChangesRequest { message: Some(Message::Frame(packed.frame)) };
         if self.frames.send(request).await.is_err() {
             tokio::time::sleep(EXPLANATION_TIMEOUT).await;
             return Err(RunError::connection("the sink-agent closed the change stream"));
         }
+        self.heartbeats.moves(Instant::now());
         Ok(())
     }
 }
