@@ -17,6 +17,7 @@ mod peer_002_types;
 mod peer_003_constraints;
 mod peer_005_encoding;
 mod peer_006_ddl;
+mod peer_008_diff_schema;
 mod peer_010_truncate;
 mod peer_011_generated;
 mod peer_012_collation;
