@@ -19,7 +19,7 @@ help:
 	@echo 'make demo    two servers of its own, a million rows, live writes, three processes; ends by itself'
 	@echo 'make test    every test, on real servers'
 	@echo 'make lint    formatting, clippy, dependencies'
-	@echo 'make soak    the long runs: many kills, five million rows in a transaction, all pairs of versions'
+	@echo 'make soak    the long runs: many kills, five million rows in a transaction, all pairs of versions, fuzzing'
 	@echo 'make bench   latency and throughput beside native replication'
 	@echo 'make build   the programs, in target/; PROFILE=release for the fast ones'
 
@@ -46,6 +46,7 @@ soak: setup
 	$(CARGO) build --workspace --bins
 	STRAIT_TEST_KILLS=50 STRAIT_TEST_ROWS=5000000 STRAIT_TEST_PATIENCE=10 \
 	$(CARGO) test --package strait-tests --test scenarios -- --include-ignored --test-threads=2
+	STRAIT_FUZZ_SECONDS=300 $(CARGO) test --package strait-postgres --package strait-sink-agent --lib fuzz
 
 bench: setup
 	$(CARGO) build --workspace --bins --release

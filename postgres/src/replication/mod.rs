@@ -19,6 +19,8 @@ mod authenticate;
 mod cancel;
 mod connection;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 mod query;
 mod reader;
 mod timeline;

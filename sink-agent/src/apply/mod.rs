@@ -29,6 +29,8 @@ pub(crate) mod connection;
 mod execute;
 mod executor;
 mod fold;
+#[cfg(test)]
+mod fuzz;
 mod in_order;
 mod multiset;
 mod pipeline;
