@@ -219,7 +219,7 @@ impl Supervisor {
             let (agent, role) = (&agent.name, agent.side);
             return tracing::debug!(task = task_id, agent, %role, "a report on no task of this agent");
         };
-        let reported = Message::Reported { side: agent.side, epoch: Epoch(epoch), report };
+        let reported = Message::Reported { side: agent.side, epoch: Epoch(epoch), report: Box::new(report) };
         // An actor that has ended does not need it: the task is released, or the coordinator ends.
         let _ = handle.mailbox.send(reported).await;
     }

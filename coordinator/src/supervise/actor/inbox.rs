@@ -29,7 +29,7 @@ impl Actor {
                 // As above.
                 let _ = reply.send(answer);
             }
-            Message::Reported { side, epoch, report } => self.reported(side, epoch, report).await,
+            Message::Reported { side, epoch, report } => self.reported(side, epoch, *report).await,
         }
     }
 

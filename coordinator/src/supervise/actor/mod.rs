@@ -47,7 +47,7 @@ pub(super) enum Message {
     /// An operator wants the task to be like this; answered like the above.
     Updated { spec: Box<TaskSpec>, reply: oneshot::Sender<Result<(), RequestError>> },
     /// An agent of the task says something.
-    Reported { side: Side, epoch: Epoch, report: report::Report },
+    Reported { side: Side, epoch: Epoch, report: Box<report::Report> },
 }
 
 pub(super) struct Actor {
