@@ -22,7 +22,7 @@ help:
 	@echo 'make demo    two servers of its own, a million rows, live writes, three processes; ends by itself'
 	@echo 'make test    every test, on real servers'
 	@echo 'make lint    formatting, clippy, dependencies'
-	@echo 'make soak    the long runs: many kills, five million rows in a transaction, all pairs of versions, old sources'
+	@echo 'make soak    the long runs: many kills, five million rows in a transaction, all pairs of versions, old sources, fuzzing'
 	@echo 'make bench   the change stream beside native replication: backlogs, latency, sustained rate'
 	@echo 'make build   the programs, in target/; PROFILE=release for the fast ones'
 
@@ -52,6 +52,7 @@ soak: setup
 	for version in 12 13; do \
 	STRAIT_TEST_SOURCE=$$version $(CARGO) test --package strait-tests --test scenarios -- --test-threads=2 $(OLD_SOURCE) || exit 1; \
 	done
+	STRAIT_FUZZ_SECONDS=300 $(CARGO) test --package strait-postgres --package strait-sink-agent --lib fuzz
 
 bench: setup
 	$(CARGO) build --workspace --bins --release

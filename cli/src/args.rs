@@ -175,6 +175,20 @@ Examples:
     /// Continue a paused or failed task where the destination stands
     #[command(after_help = "Example:\n  strait task resume orders-eu-to-us")]
     Resume(OneTask),
+    /// Change what may change of a task while it runs: its throttle and its environment
+    #[command(after_help = "\
+The file is the whole task as it is to be. A running task obeys within a second
+or two; any other field that differs is named, and then nothing is changed.
+
+Example:
+  strait task update orders-eu-to-us task.yaml")]
+    Update {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        task: OneTask,
+        /// The task file; `-` reads standard input
+        file: PathBuf,
+    },
     /// Follow a task until it is released
     #[command(after_help = "\
 Bars on a terminal, lines otherwise; with --output json the lines that `strait sync` prints.

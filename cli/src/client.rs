@@ -103,6 +103,12 @@ impl Coordinator {
         task(self.answer(answer)?.task)
     }
 
+    pub(crate) async fn update(&self, name: &str, spec: v1::TaskSpec) -> Result<v1::Task, Error> {
+        let request = v1::UpdateTaskRequest { task: name.to_owned(), spec: Some(spec) };
+        let answer = self.client.clone().update_task(request).await;
+        task(self.answer(answer)?.task)
+    }
+
     /// Every event of a task after the given one, however many there are.
     pub(crate) async fn events(&self, name: &str, after_event_id: u64) -> Result<Vec<v1::TaskEvent>, Error> {
         let mut all = Vec::new();

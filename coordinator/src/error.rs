@@ -21,6 +21,12 @@ pub(crate) enum RequestError {
     /// The task is there already and is not the one that was asked for.
     #[error("{what}, and differs: {}", join(differences, "; "))]
     Exists { what: String, differences: Vec<Difference> },
+    /// Only some fields may change while a task exists.
+    #[error(
+        "these fields cannot be changed while the task exists: {}; release it and create it anew",
+        join(.0, "; ")
+    )]
+    NotChangeable(Vec<Difference>),
     /// Not in this state.
     #[error(transparent)]
     Refused(#[from] Refused),

@@ -8,6 +8,7 @@ use strait_postgres::{ConnectionUri, EndpointConfig};
 use strait_proto::TaskId;
 use strait_proto::v1::{self, command, command_result, report};
 use strait_runtime::agent::{Reports, Worker};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Context as _, Error};
@@ -85,7 +86,13 @@ impl Worker for SinkWorker {
         }
     }
 
-    async fn run(&self, assign: v1::Assign, reports: Reports, stop: CancellationToken) {
+    async fn run(
+        &self,
+        assign: v1::Assign,
+        reports: Reports,
+        _throttle: watch::Receiver<v1::Throttle>,
+        stop: CancellationToken,
+    ) {
         let assignment = match self.assignment(&assign, &stop) {
             Ok(assignment) => Arc::new(assignment),
             Err(error) => return reports.send(report::Report::Failed(error.failure())).await,

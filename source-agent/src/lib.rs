@@ -20,6 +20,7 @@ mod capture;
 mod config;
 mod copy;
 mod error;
+mod metrics;
 mod pipeline;
 mod precheck;
 mod progress;

@@ -7,6 +7,7 @@ use strait_postgres::ConnectionUri;
 use strait_proto::TaskId;
 use strait_proto::v1::{self, command::Command, command_result::Result as Answer};
 use strait_runtime::agent::{Reports, Worker};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -71,6 +72,7 @@ impl SourceWorker {
         source: Source,
         assign: v1::Assign,
         reporter: Reporter,
+        throttle: watch::Receiver<v1::Throttle>,
         stop: CancellationToken,
     ) {
         let task_id = source.task_id.clone();
@@ -84,6 +86,7 @@ impl SourceWorker {
             tracker: tracker.clone(),
             copy_connections: self.config.copy_connections.max(1),
             heartbeat: self.config.heartbeat,
+            throttle,
         };
         tokio::select! {
             () = run.run(&mut lease) => {}
@@ -117,10 +120,16 @@ impl Worker for SourceWorker {
         }
     }
 
-    async fn run(&self, assign: v1::Assign, reports: Reports, stop: CancellationToken) {
+    async fn run(
+        &self,
+        assign: v1::Assign,
+        reports: Reports,
+        throttle: watch::Receiver<v1::Throttle>,
+        stop: CancellationToken,
+    ) {
         let reporter = Reporter::new(reports);
         match self.source(&assign.task_id, assign.spec.as_ref()) {
-            Ok(source) => self.run_task(source, assign, reporter, stop).await,
+            Ok(source) => self.run_task(source, assign, reporter, throttle, stop).await,
             Err(error) => reporter.failed(error.failure()).await,
         }
     }

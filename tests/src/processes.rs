@@ -228,6 +228,11 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
     }
 }
 
+/// Runs the operator's command to its end.
+pub async fn strait(arguments: &[&str]) -> Result<std::process::Output> {
+    Command::new(program("strait")?).args(arguments).stdin(Stdio::null()).output().await.context("run strait")
+}
+
 /// Sends a signal to a process of ours.
 pub(crate) async fn send_signal(process: u32, signal: Signal) -> Result<()> {
     let name = match signal {

@@ -7,7 +7,7 @@ use strait_proto::v1::task_service_client::TaskServiceClient;
 use strait_proto::v1::{
     AgentInfo, CreateTaskRequest, GetTaskRequest, ListAgentsRequest, ListEventsRequest, ListTasksRequest,
     PauseTaskRequest, PrecheckOutcome, PrecheckTaskRequest, ReleaseTaskRequest, ResumeTaskRequest,
-    StartTaskRequest, Task, TaskSpec, TaskState,
+    StartTaskRequest, Task, TaskSpec, TaskState, UpdateTaskRequest,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -85,6 +85,12 @@ impl Tasks {
     pub async fn start(&self, task: &str, once: bool) -> Result<Task, Status> {
         let request = StartTaskRequest { task: task.to_owned(), once };
         answered(self.client.clone().start_task(request).await?.into_inner().task)
+    }
+
+    /// Changes what may change of a task.
+    pub async fn update(&self, task: &str, spec: TaskSpec) -> Result<Task, Status> {
+        let request = UpdateTaskRequest { task: task.to_owned(), spec: Some(spec) };
+        answered(self.client.clone().update_task(request).await?.into_inner().task)
     }
 
     /// Pauses a task and waits until it is.

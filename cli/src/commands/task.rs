@@ -32,6 +32,7 @@ pub(crate) async fn task(command: TaskCommand) -> Result<(), Error> {
             let resumed = connect(&task).await?.resume(&task.task).await?;
             print_changed(task.remote.output, &resumed)
         }
+        TaskCommand::Update { task, file } => update(&task, &file).await,
         TaskCommand::Watch(task) => follow::watch(&connect(&task).await?, &task).await,
         TaskCommand::Events { follow: false, task } => {
             follow::list_events(&connect(&task).await?, &task).await
@@ -69,6 +70,12 @@ async fn create(file: &Path, client_token: String, preview: bool, remote: &Remot
         return output::print_document(remote.output, &preview);
     }
     print_changed(remote.output, &task)
+}
+
+async fn update(task: &OneTask, file: &Path) -> Result<(), Error> {
+    let spec = read_document(file, Form::Task)?;
+    let updated = connect(task).await?.update(&task.task, spec).await?;
+    print_changed(task.remote.output, &updated)
 }
 
 async fn list(all: bool, remote: &Remote) -> Result<(), Error> {

@@ -10,6 +10,7 @@ mod pattern;
 mod problem;
 mod refuse;
 mod retry;
+mod throttle;
 
 use strait_proto::v1;
 
@@ -46,6 +47,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
     refuse::endpoints(&document, form, &mut problems);
     let objects = pattern::selection(document.objects.as_ref(), &mut problems);
     let retry = retry::policy(document.retry.as_ref(), &mut problems);
+    let throttle = throttle::throttle(document.throttle.as_ref(), &mut problems);
 
     if !problems.is_empty() {
         return Err(DocumentError::new(problems));
@@ -57,6 +59,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
         destination: document.destination.map(|endpoint| endpoint.value.into()),
         objects: Some(objects),
         retry: Some(retry),
+        throttle,
     })
 }
 

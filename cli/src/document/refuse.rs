@@ -106,10 +106,6 @@ fn throttles(document: &Document, refuse: &mut Refuse<'_>) {
         limit("throttle.full.rows_per_second", &full.rows_per_second);
         limit("throttle.full.megabytes_per_second", &full.megabytes_per_second);
     }
-    if let Some(incremental) = &throttle.incremental {
-        limit("throttle.incremental.rows_per_second", &incremental.rows_per_second);
-        limit("throttle.incremental.megabytes_per_second", &incremental.megabytes_per_second);
-    }
 }
 
 fn entries(list: &str, entries: Option<&[Spanned<Entry>]>, refuse: &mut Refuse<'_>) {

@@ -105,8 +105,6 @@ fn fields_of_later_versions_are_refused_by_name_and_line() {
         ("throttle: {full: {queries_per_second: 1}}", "throttle.full.queries_per_second"),
         ("throttle: {full: {rows_per_second: 1}}", "throttle.full.rows_per_second"),
         ("throttle: {full: {megabytes_per_second: 0.5}}", "throttle.full.megabytes_per_second"),
-        ("throttle: {incremental: {rows_per_second: 1}}", "throttle.incremental.rows_per_second"),
-        ("throttle: {incremental: {megabytes_per_second: 1}}", "throttle.incremental.megabytes_per_second"),
         ("alerts: {on_failure: true}", "alerts.on_failure"),
         ("alerts: {latency_above: 60s}", "alerts.latency_above"),
         ("alerts: {slot_retained_above: 10GiB}", "alerts.slot_retained_above"),
@@ -133,6 +131,23 @@ fn fields_of_later_versions_are_refused_by_name_and_line() {
             message.ends_with(&format!("not supported yet by this version: field `{field}`")),
             "{message}"
         );
+    }
+}
+
+#[test]
+fn a_throttle_is_given_in_rows_and_megabytes_a_second() {
+    let limits = |text: &str| {
+        let throttle = sync(&format!("throttle: {{incremental: {{{text}}}}}")).throttle?;
+        throttle.incremental.map(|limits| (limits.rows_per_second, limits.bytes_per_second))
+    };
+    for (text, expected) in [
+        ("", None),
+        ("rows_per_second: 0, megabytes_per_second: 0", None),
+        ("rows_per_second: 500", Some((500, 0))),
+        ("megabytes_per_second: 0.3", Some((0, 300_000))),
+        ("rows_per_second: 1, megabytes_per_second: 20", Some((1, 20_000_000))),
+    ] {
+        assert_eq!(limits(text), expected, "{text}");
     }
 }
 
@@ -168,6 +183,12 @@ fn mistakes_are_named_with_their_place() {
             "retry: {connection: 1h, other: 60m}",
             "retry.other (60m) must be smaller than retry.connection (60m)",
         ),
+        (
+            "throttle: {incremental: {rows_per_second: 0.5}}",
+            "column 43: throttle.incremental.rows_per_second must be a whole number from 1, or 0 for no limit, not 0.5",
+        ),
+        ("throttle: {incremental: {megabytes_per_second: -1}}", "must be a number from 0.000001, or 0"),
+        ("throttle: {incremental: {megabytes_per_second: .nan}}", "must be a number from 0.000001, or 0"),
         ("objects: {include: [orders]}", "orders has no schema: write schema.table"),
         ("objects: {exclude: [{table: orders}]}", "orders has no schema: write schema.table"),
         ("objects: {exclude: [{}]}", "an entry needs `schema` or `table`"),

@@ -1,18 +1,19 @@
 //! The tables: what each command shows a person.
 
+use super::stream::{limits_text, stream_lines};
 use super::style::indented;
 use super::table::{Column, Table};
 use super::units::{bytes, count, duration, latency, percent};
 use crate::view::{
-    AgentView, CopyView, EndpointView, EventView, FailureView, ObjectView, PrecheckView, RetryView,
-    StreamView, TaskView, date_and_clock, now_us, seconds_until,
+    AgentView, CopyView, EndpointView, EventView, FailureView, ObjectView, PrecheckView, RetryView, TaskView,
+    date_and_clock, now_us, seconds_until,
 };
 
 /// How many tables and objects `show` lists; `--output json` has all of them.
 const LISTED_MAX: usize = 20;
 
 /// Where the second column of `show` begins.
-const LABEL: usize = 14;
+pub(super) const LABEL: usize = 14;
 
 /// `strait task list`.
 pub(crate) fn tasks(tasks: &[TaskView]) -> String {
@@ -71,6 +72,9 @@ pub(crate) fn task(task: &TaskView) -> String {
             task.spec.retry.connection_minutes, task.spec.retry.other_minutes
         ),
     );
+    if let Some(throttle) = &task.spec.throttle {
+        line("throttle", &limits_text(&throttle.incremental));
+    }
     let returns = task.return_to.map(|phase| format!(", returns to {phase}")).unwrap_or_default();
     line("state", &format!("{}{returns}, since {}", task.state, task.state_changed_at));
     if let Some(retry) = &task.retry {
@@ -246,36 +250,6 @@ fn copy_lines(copy: &CopyView) -> String {
         out.push_str(&indented("", LABEL, &format!("and {} more", unfinished.len() - LISTED_MAX)));
     }
     out
-}
-
-fn stream_lines(stream: &StreamView) -> String {
-    let position = |lsn: &Option<String>| lsn.clone().unwrap_or_else(|| "-".to_owned());
-    let measured = stream.latency_us.map_or_else(|| "not measured yet".to_owned(), latency);
-    indented("latency", LABEL, &format!("{measured}, {} behind", bytes(stream.lag_bytes)))
-        + &indented(
-            "changes",
-            LABEL,
-            &format!(
-                "{} transactions, {} changes, {} conflicts since the last connect",
-                count(stream.transactions),
-                count(stream.changes),
-                count(stream.conflicts)
-            ),
-        )
-        + &indented(
-            "positions",
-            LABEL,
-            &format!(
-                "source {}, received {}, applied {}, durable {}, confirmed {}",
-                position(&stream.source_lsn),
-                position(&stream.received_lsn),
-                position(&stream.applied_lsn),
-                position(&stream.durable_lsn),
-                position(&stream.confirmed_flush_lsn)
-            ),
-        )
-        + &indented("fetched by", LABEL, stream.mode.unwrap_or("-"))
-        + &indented("slot keeps", LABEL, &bytes(stream.retained_bytes))
 }
 
 fn precheck_summary(precheck: &PrecheckView) -> String {

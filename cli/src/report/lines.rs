@@ -94,6 +94,9 @@ pub(super) fn stream_text(stream: &StreamView) -> String {
     if stream.conflicts > 0 {
         text.push_str(&format!(", {} conflicts", count(stream.conflicts)));
     }
+    if stream.throttled {
+        text.push_str(", throttled");
+    }
     text
 }
 

@@ -142,7 +142,7 @@ impl Reporter {
     fn flush_progress(&mut self) -> Result<(), Error> {
         if let Some(line) = self.pending.take() {
             self.progress_printed = Some(Instant::now());
-            self.printer.print(&Line::Progress(line))?;
+            self.printer.print(&Line::Progress(Box::new(line)))?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ pub(crate) enum Line {
     /// The task has changed its state.
     State(StateLine),
     /// How far it is.
-    Progress(ProgressLine),
+    Progress(Box<ProgressLine>),
     /// One check of the precheck.
     Precheck(PrecheckItemView),
     /// Something happened.
@@ -195,7 +195,7 @@ mod tests {
                 ..v1::StreamProgress::default()
             }),
         });
-        let line = Line::Progress(ProgressLine::of(&task, None, 0).unwrap());
+        let line = Line::Progress(Box::new(ProgressLine::of(&task, None, 0).unwrap()));
         assert!(json(&line).starts_with(r#"{"type":"progress","task_id":"0123456789ab","#));
         let line: serde_json::Value = serde_json::from_str(&json(&line)).unwrap();
         assert_eq!(line["stream"]["applied_lsn"], "16/B374D848");

@@ -6,6 +6,7 @@
 //! left out.
 
 mod agent;
+mod hops;
 mod line;
 mod object;
 mod precheck;
@@ -15,11 +16,12 @@ mod task;
 mod time;
 
 pub(crate) use agent::{AgentView, EndpointView};
+pub(crate) use hops::{HopBytesView, HopsView, OldestView};
 pub(crate) use line::{EventView, Line, ProgressLine, StateLine};
 pub(crate) use object::{ObjectCounts, ObjectView};
 pub(crate) use precheck::{PrecheckItemView, PrecheckView};
 pub(crate) use progress::{CopyView, ProgressView, RateView, StreamView, TableView};
-pub(crate) use spec::{CreateRequestView, PatternView, SpecView};
+pub(crate) use spec::{CreateRequestView, PatternView, RateLimitsView, SpecView};
 pub(crate) use task::{FailureView, RetryView, TaskView};
 pub(crate) use time::{clock, date_and_clock, now_us, rfc3339, seconds_until};
 

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use strait_proto::{Lsn, v1};
 
+use super::{HopBytesView, HopsView, OldestView, RateLimitsView};
+
 /// Both halves of the work, as far as they have begun.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ProgressView {
@@ -61,6 +63,18 @@ pub(crate) struct StreamView {
     /// How changes are fetched: `streaming` or `catch-up`; left out before they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<&'static str>,
+    /// Left out before the first heartbeat came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hops: Option<HopsView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<HopBytesView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oldest_heartbeat: Option<OldestView>,
+    /// Left out where nothing is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) throttle: Option<RateLimitsView>,
+    /// The throttle holds the stream back now.
+    pub(crate) throttled: bool,
 }
 
 /// How fast the copy is, over the last seconds.
@@ -162,6 +176,11 @@ impl From<&v1::StreamProgress> for StreamView {
                 v1::StreamMode::Streaming => Some("streaming"),
                 v1::StreamMode::CatchUp => Some("catch-up"),
             },
+            hops: stream.hops.as_ref().map(HopsView::from),
+            bytes: stream.bytes.as_ref().map(HopBytesView::from),
+            oldest_heartbeat: OldestView::of(stream),
+            throttle: stream.throttle.as_ref().map(RateLimitsView::from),
+            throttled: stream.throttled,
         }
     }
 }

@@ -17,6 +17,23 @@ pub(crate) struct SpecView {
     pub(crate) destination: Option<EndpointReferenceView>,
     pub(crate) objects: SelectionView,
     pub(crate) retry: RetryPolicyView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) throttle: Option<ThrottleView>,
+}
+
+/// How fast changes are sent at most.
+#[derive(Debug, Serialize)]
+pub(crate) struct ThrottleView {
+    pub(crate) incremental: RateLimitsView,
+}
+
+/// Both hold at once; what is not limited is left out.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct RateLimitsView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rows_per_second: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_per_second: Option<u64>,
 }
 
 /// A database, by the names that an agent gives it.
@@ -77,6 +94,20 @@ impl From<&v1::TaskSpec> for SpecView {
                 connection_minutes: retry.connection_minutes,
                 other_minutes: retry.other_minutes,
             },
+            throttle: spec
+                .throttle
+                .and_then(|throttle| throttle.incremental)
+                .map(|limits| ThrottleView { incremental: RateLimitsView::from(&limits) }),
+        }
+    }
+}
+
+impl From<&v1::RateLimits> for RateLimitsView {
+    fn from(limits: &v1::RateLimits) -> Self {
+        let limited = |rate: u64| (rate != 0).then_some(rate);
+        Self {
+            rows_per_second: limited(limits.rows_per_second),
+            bytes_per_second: limited(limits.bytes_per_second),
         }
     }
 }

@@ -11,7 +11,9 @@ impl From<RequestError> for Status {
         let text = error.to_string();
         match error {
             RequestError::NotFound(_) => Self::not_found(text),
-            RequestError::Ambiguous { .. } | RequestError::Invalid(_) => Self::invalid_argument(text),
+            RequestError::Ambiguous { .. } | RequestError::Invalid(_) | RequestError::NotChangeable(_) => {
+                Self::invalid_argument(text)
+            }
             RequestError::Exists { .. } => Self::already_exists(text),
             RequestError::Refused(_) | RequestError::PrecheckRunning => Self::failed_precondition(text),
             RequestError::TooMany { .. } => Self::resource_exhausted(text),

@@ -8,7 +8,7 @@ use strait_proto::v1::{
     ListAgentsResponse, ListEventsRequest, ListEventsResponse, ListTasksRequest, ListTasksResponse,
     PauseTaskRequest, PauseTaskResponse, PrecheckTaskRequest, PrecheckTaskResponse, ReleaseTaskRequest,
     ReleaseTaskResponse, ResumeTaskRequest, ResumeTaskResponse, StartTaskRequest, StartTaskResponse,
-    WatchTaskRequest, WatchTaskResponse,
+    UpdateTaskRequest, UpdateTaskResponse, WatchTaskRequest, WatchTaskResponse,
 };
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
@@ -95,6 +95,15 @@ impl TaskService for Tasks {
         let request = request.into_inner();
         let task = Some(self.supervisor.operate(&request.task, Operation::Resume, false).await?);
         Ok(Response::new(ResumeTaskResponse { task }))
+    }
+
+    async fn update_task(
+        &self,
+        request: Request<UpdateTaskRequest>,
+    ) -> Result<Response<UpdateTaskResponse>, Status> {
+        let UpdateTaskRequest { task, spec } = request.into_inner();
+        let task = Some(self.supervisor.update(&task, spec).await?);
+        Ok(Response::new(UpdateTaskResponse { task }))
     }
 
     async fn watch_task(

@@ -148,7 +148,7 @@ fn write(connection: &Connection, record: &TaskRecord) -> rusqlite::Result<()> {
                                once, created_at_us, state_changed_at_us, precheck, progress)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (task_id) DO UPDATE SET
-                 state = excluded.state, epoch = excluded.epoch, assigned = excluded.assigned,
+                 spec = excluded.spec, state = excluded.state, epoch = excluded.epoch, assigned = excluded.assigned,
                  once = excluded.once, state_changed_at_us = excluded.state_changed_at_us,
                  precheck = excluded.precheck, progress = excluded.progress",
         )?

@@ -19,6 +19,8 @@ pub(super) struct Contact {
     session: Option<Arc<Session>>,
     /// What the agent works on, by its own word or because it was assigned in this session.
     holds: Option<Epoch>,
+    /// The agent may not know what was changed of its assignment.
+    is_outdated: bool,
     /// Counts while there is no session.
     absent_since: Instant,
     grace: Duration,
@@ -40,6 +42,7 @@ impl Contact {
             key,
             session: None,
             holds: None,
+            is_outdated: false,
             absent_since: Instant::now(),
             grace: first_grace,
             grace_after_contact: grace,
@@ -77,7 +80,10 @@ impl Contact {
             return;
         }
         match &current {
-            Some(session) => self.holds = session.running(&self.task_id),
+            Some(session) => {
+                self.holds = session.running(&self.task_id);
+                self.is_outdated = self.holds.is_some();
+            }
             None => {
                 self.holds = None;
                 self.absent_since = Instant::now();
@@ -107,9 +113,28 @@ impl Contact {
 
     pub(super) fn assign(&mut self, epoch: Epoch, message: Message) {
         match self.session().map(|session| session.send(message)) {
-            Some(Ok(())) => self.holds = Some(epoch),
+            Some(Ok(())) => {
+                self.holds = Some(epoch);
+                self.is_outdated = false;
+            }
             // The session is ending; the agent's next one starts from what it runs then.
             Some(Err(SessionEnded)) | None => self.holds = None,
+        }
+    }
+
+    /// What the agent knows of its assignment does not hold any more.
+    pub(super) const fn outdated(&mut self) {
+        self.is_outdated = true;
+    }
+
+    /// Tells the agent what holds now, where it works under this epoch and may not know.
+    pub(super) fn adjust(&mut self, epoch: Epoch, message: impl FnOnce() -> Message) {
+        if self.is_outdated
+            && self.holds == Some(epoch)
+            && let Some(session) = self.session()
+        {
+            // Where the session is ending, the agent's next one begins as outdated.
+            self.is_outdated = session.send(message()).is_err();
         }
     }
 

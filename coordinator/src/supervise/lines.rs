@@ -2,6 +2,7 @@
 
 use strait_proto::v1;
 
+use crate::task::spec::Difference;
 use crate::task::{Event, Side, SideRelease, State, TaskRecord};
 
 /// What is worth saying about the way from one stored form of a task to the next.
@@ -34,6 +35,16 @@ pub(super) fn describe(old: &TaskRecord, new: &TaskRecord, event: &Event) -> Vec
         }
         _ => vec![],
     }
+}
+
+/// What an operator changed.
+pub(super) fn updated(changes: &[Difference]) -> Vec<String> {
+    changes
+        .iter()
+        .map(|Difference { field, existing, given }| {
+            format!("updated: {field} is {given} instead of {existing}")
+        })
+        .collect()
 }
 
 /// What was removed at one side.

@@ -23,6 +23,7 @@ use crate::clock::micros;
 use crate::error::RequestError;
 use crate::registry::{AgentKey, Registry};
 use crate::store::{LoadedTask, Store, StoreError};
+use crate::task::spec;
 use crate::task::{Operation, Refused, State, TaskRecord, Windows};
 use crate::timings::Timings;
 use actor::{Actor, Message};
@@ -131,6 +132,25 @@ impl Supervisor {
         Ok(view.task())
     }
 
+    /// Changes what may change of a task, and answers with the task as it then is.
+    pub(crate) async fn update(
+        &self,
+        task: &str,
+        spec: Option<v1::TaskSpec>,
+    ) -> Result<v1::Task, RequestError> {
+        let spec = spec.ok_or_else(|| RequestError::invalid("spec", "is required"))?;
+        let spec = Box::new(spec::normalise(spec).map_err(RequestError::Invalid)?);
+        let handle = match self.find(task).await? {
+            Found::Live(handle) => handle,
+            Found::Released(released) => return on_released(&released, Operation::Update),
+        };
+        let (reply, answer) = oneshot::channel();
+        // As for operations.
+        let _ = handle.mailbox.send(Message::Updated { spec, reply }).await;
+        answer.await.map_err(|_| RequestError::ShuttingDown)??;
+        Ok(handle.latest().task())
+    }
+
     /// Every task, oldest first, without the objects.
     pub(crate) async fn list(&self, include_released: bool) -> Result<Vec<v1::Task>, RequestError> {
         let released = if include_released { self.store.list_released().await? } else { Vec::new() };
@@ -199,7 +219,7 @@ impl Supervisor {
             let (agent, role) = (&agent.name, agent.side);
             return tracing::debug!(task = task_id, agent, %role, "a report on no task of this agent");
         };
-        let reported = Message::Reported { side: agent.side, epoch: Epoch(epoch), report };
+        let reported = Message::Reported { side: agent.side, epoch: Epoch(epoch), report: Box::new(report) };
         // An actor that has ended does not need it: the task is released, or the coordinator ends.
         let _ = handle.mailbox.send(reported).await;
     }

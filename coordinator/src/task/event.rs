@@ -47,6 +47,7 @@ pub(crate) enum Operation {
     Pause,
     Resume,
     Release,
+    Update,
 }
 
 /// What is to be done once the new state is stored.
@@ -136,6 +137,18 @@ impl Operation {
             Self::Pause => &[SchemaSync, FullSync, Incremental, Retrying],
             Self::Resume => &[Paused, Failed],
             Self::Release => &[],
+            Self::Update => &[
+                Created,
+                Prechecking,
+                PrecheckFailed,
+                Ready,
+                SchemaSync,
+                FullSync,
+                Incremental,
+                Retrying,
+                Paused,
+                Failed,
+            ],
         }
     }
 }
@@ -148,6 +161,7 @@ impl fmt::Display for Operation {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Release => "release",
+            Self::Update => "update",
         })
     }
 }

@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use strait_proto::v1::{EndpointReference, ObjectPattern, ObjectSelection, RetryPolicy, TaskSpec};
+use strait_proto::v1::{
+    EndpointReference, ObjectPattern, ObjectSelection, RateLimits, RetryPolicy, TaskSpec, Throttle,
+};
 
 /// The bounds of `retry.connection`, minutes.
 const CONNECTION_MINUTES: std::ops::RangeInclusive<u32> = 10..=1440;
@@ -51,9 +53,21 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
     problems.patterns("objects.exclude", &objects.exclude);
     let retry = retry(spec.retry.unwrap_or_default(), &mut problems);
     if problems.0.is_empty() {
-        Ok(TaskSpec { objects: Some(objects), retry: Some(retry), ..spec })
+        let throttle = spec.throttle.filter(|throttle| limits(throttle) != RateLimits::default());
+        Ok(TaskSpec { objects: Some(objects), retry: Some(retry), throttle, ..spec })
     } else {
         Err(problems.0)
+    }
+}
+
+/// The fields that may change while the task exists.
+const CHANGEABLE: &[&str] =
+    &["environment", "throttle.incremental.rows_per_second", "throttle.incremental.bytes_per_second"];
+
+impl Difference {
+    /// Whether the field may change while the task exists.
+    pub(crate) fn is_changeable(&self) -> bool {
+        CHANGEABLE.contains(&&*self.field)
     }
 }
 
@@ -163,6 +177,8 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
     let destination = spec.destination.clone().unwrap_or_default();
     let ObjectSelection { include, exclude } = spec.objects.clone().unwrap_or_default();
     let retry = spec.retry.unwrap_or_default();
+    let RateLimits { rows_per_second, bytes_per_second } =
+        spec.throttle.as_ref().map(limits).unwrap_or_default();
     vec![
         ("name", quoted(&spec.name)),
         ("environment", quoted(&spec.environment)),
@@ -176,7 +192,14 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         ("objects.exclude", patterns(&exclude)),
         ("retry.connection", format!("{}m", retry.connection_minutes)),
         ("retry.other", format!("{}m", retry.other_minutes)),
+        ("throttle.incremental.rows_per_second", rows_per_second.to_string()),
+        ("throttle.incremental.bytes_per_second", bytes_per_second.to_string()),
     ]
+}
+
+/// Those of the change stream, the only ones there are.
+fn limits(throttle: &Throttle) -> RateLimits {
+    throttle.incremental.unwrap_or_default()
 }
 
 fn patterns(patterns: &[ObjectPattern]) -> String {
@@ -255,6 +278,29 @@ mod tests {
              destination.endpoint: is required; \
              destination.database: is 64 bytes long; at most 63 are possible; \
              objects.include[1]: names no schema"
+        );
+    }
+
+    #[test]
+    fn a_throttle_that_limits_nothing_is_none_and_may_change_like_the_environment() {
+        let throttled = |rows_per_second, bytes_per_second| TaskSpec {
+            throttle: Some(Throttle { incremental: Some(RateLimits { rows_per_second, bytes_per_second }) }),
+            ..valid()
+        };
+        assert_eq!(normalise(throttled(0, 0)), normalise(valid()));
+        let (existing, mut given) =
+            (normalise(throttled(5, 7)).unwrap(), normalise(with_retry(600, 10)).unwrap());
+        given.environment = "test".into();
+        let fields = differences(&existing, &given);
+        let fields: Vec<_> = fields.iter().map(|it| (&*it.field, it.is_changeable())).collect();
+        assert_eq!(
+            fields,
+            [
+                ("environment", true),
+                ("retry.connection", false),
+                ("throttle.incremental.rows_per_second", true),
+                ("throttle.incremental.bytes_per_second", true)
+            ]
         );
     }
 

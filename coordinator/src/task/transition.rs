@@ -47,7 +47,7 @@ pub(crate) fn transition(state: &State, event: &Event, context: &Context) -> Res
 }
 
 fn asked(state: &State, operation: Operation, context: &Context) -> Result<Outcome, Refused> {
-    use Operation::{Pause, Precheck, Release, Resume, Start};
+    use Operation::{Pause, Precheck, Release, Resume, Start, Update};
     let outcome = match (operation, state) {
         (Precheck, State::Created | State::PrecheckFailed | State::Ready) => {
             Outcome::new(State::Prechecking { then_start: false }, [Command::Precheck])
@@ -72,6 +72,11 @@ fn asked(state: &State, operation: Operation, context: &Context) -> Result<Outco
         }
         (Pause, State::Pausing { .. } | State::Paused { .. })
         | (Release, State::Releasing { .. } | State::Released) => Outcome::unchanged(state),
+        // What changes is the specification, which is stored with the state.
+        (Update, State::Finished | State::Releasing { .. } | State::Released) => {
+            return Err(Refused { operation, state: state.shown(), allowed: operation.allowed() });
+        }
+        (Update, _) => Outcome::unchanged(state),
         (Release, _) if !context.assigned => Outcome::new(State::Released, []),
         (Release, _) => Outcome::new(
             State::Releasing { source: SideRelease::Pending, sink: SideRelease::Pending },

@@ -6,7 +6,7 @@ use strait_proto::v1::control_service_client::ControlServiceClient;
 use strait_proto::v1::coordinator_message::Message;
 use strait_proto::v1::report::Report as Kind;
 use strait_proto::v1::{
-    AgentMessage, Assign, Command, CommandResult, CoordinatorMessage, EndpointInfo, Failure, Hello,
+    Adjust, AgentMessage, Assign, Command, CommandResult, CoordinatorMessage, EndpointInfo, Failure, Hello,
     Interrupted, PhaseReached, PrecheckItem, PrecheckResult, ReleaseResult, Report, Revoke, RunningTask,
     SourceSummary, Stopped, TaskState, command,
 };
@@ -48,7 +48,25 @@ impl Agent {
         agent
     }
 
+    /// The next message but adjustments, which every session of a running task begins with.
     pub(super) async fn next(&mut self) -> Message {
+        loop {
+            match self.receive().await {
+                Message::Adjust(_) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for an adjustment.
+    pub(super) async fn adjusted(&mut self) -> Adjust {
+        match self.receive().await {
+            Message::Adjust(adjust) => adjust,
+            other => panic!("{}: not an adjustment: {other:?}", self.side),
+        }
+    }
+
+    async fn receive(&mut self) -> Message {
         within(self.incoming.message()).await.unwrap().unwrap().message.unwrap()
     }
 

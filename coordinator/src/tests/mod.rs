@@ -7,6 +7,7 @@ mod real_agents;
 mod release;
 mod restart;
 mod retries;
+mod update;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -27,7 +27,13 @@ impl Worker for Willing {
         }
     }
 
-    async fn run(&self, _assign: Assign, reports: Reports, stop: CancellationToken) {
+    async fn run(
+        &self,
+        _assign: Assign,
+        reports: Reports,
+        _throttle: tokio::sync::watch::Receiver<strait_proto::v1::Throttle>,
+        stop: CancellationToken,
+    ) {
         if self.0 == Side::Source {
             reports.send(Kind::Phase(PhaseReached { phase: TaskState::FullSync.into() })).await;
         }

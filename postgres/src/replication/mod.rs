@@ -22,6 +22,8 @@ mod catch_up;
 mod connection;
 mod copy_out;
 mod frames;
+#[cfg(test)]
+mod fuzz;
 mod query;
 mod reader;
 mod timeline;

@@ -77,7 +77,7 @@ impl ReplicationReader {
     }
 }
 
-fn decode(mut body: Bytes) -> Result<ReplicationMessage, Error> {
+pub(super) fn decode(mut body: Bytes) -> Result<ReplicationMessage, Error> {
     let cut_short = |_| Error::Protocol("a message of the stream is cut short".to_owned());
     match body.try_get_u8().map_err(cut_short)? {
         b'w' => {

@@ -12,7 +12,8 @@
 use std::collections::HashMap;
 
 use strait_proto::v1::report::Report as Kind;
-use strait_proto::v1::{Assign, Report, RunningTask};
+use strait_proto::v1::{Adjust, Assign, Report, RunningTask, Throttle};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// All tasks of an agent, by id.
@@ -28,6 +29,8 @@ struct Slot {
     /// The epoch of the run, whatever state it is in.
     epoch: u64,
     stop: CancellationToken,
+    /// What the run obeys now.
+    throttle: watch::Sender<Throttle>,
     has_ended: bool,
     /// Starts when the run has ended. Its epoch is higher.
     next: Option<Assign>,
@@ -42,6 +45,8 @@ struct Slot {
 pub(super) struct Start {
     pub(super) assign: Assign,
     pub(super) stop: CancellationToken,
+    /// Begins with what the assignment says.
+    pub(super) throttle: watch::Receiver<Throttle>,
 }
 
 /// What follows from the end of a run.
@@ -55,9 +60,17 @@ pub(super) struct Ended {
 }
 
 impl Slot {
-    fn new(epoch: u64) -> Self {
-        let stop = CancellationToken::new();
-        Self { epoch, stop, has_ended: false, next: None, revoked: Vec::new(), last: None }
+    fn new(assign: &Assign) -> Self {
+        let throttle = assign.spec.as_ref().and_then(|spec| spec.throttle).unwrap_or_default();
+        Self {
+            epoch: assign.epoch,
+            stop: CancellationToken::new(),
+            throttle: watch::Sender::new(throttle),
+            has_ended: false,
+            next: None,
+            revoked: Vec::new(),
+            last: None,
+        }
     }
 
     /// The newest epoch that the coordinator assigned.
@@ -81,6 +94,21 @@ impl Assignments {
                 None
             }
             _ => Some(self.start(assign)),
+        }
+    }
+
+    /// The coordinator changes what may change of an assignment. For the one that waits it counts from its start; for any but
+    /// the newest it means nothing.
+    pub(super) fn adjust(&mut self, adjust: &Adjust) {
+        let Some(slot) = self.slots.get_mut(&adjust.task_id).filter(|slot| slot.newest() == adjust.epoch)
+        else {
+            return;
+        };
+        match &mut slot.next {
+            Some(next) => next.spec.get_or_insert_default().throttle = adjust.throttle,
+            None => {
+                slot.throttle.send_replace(adjust.throttle.unwrap_or_default());
+            }
         }
     }
 
@@ -172,10 +200,10 @@ impl Assignments {
     }
 
     fn start(&mut self, assign: Assign) -> Start {
-        let slot = Slot::new(assign.epoch);
-        let stop = slot.stop.clone();
+        let slot = Slot::new(&assign);
+        let (stop, throttle) = (slot.stop.clone(), slot.throttle.subscribe());
         self.slots.insert(assign.task_id.clone(), slot);
-        Start { assign, stop }
+        Start { assign, stop, throttle }
     }
 }
 
@@ -226,6 +254,31 @@ mod tests {
         let ended = assignments.ended(TASK, 1);
         assert_eq!(ended.start.unwrap().assign.epoch, 3);
         assert!(ended.stopped.is_empty() && !ended.unexplained);
+    }
+
+    #[test]
+    fn an_adjustment_reaches_the_newest_epoch_alone_running_or_waiting() {
+        let throttle = |rows_per_second| {
+            let limits = strait_proto::v1::RateLimits { rows_per_second, bytes_per_second: 0 };
+            Some(Throttle { incremental: Some(limits) })
+        };
+        let adjust = |epoch, rows| Adjust { task_id: TASK.into(), epoch, throttle: throttle(rows) };
+        let mut assignments = Assignments::default();
+        let start = assignments.assign(epoch(1)).unwrap();
+        assert_eq!(*start.throttle.borrow(), Throttle::default());
+        assignments.adjust(&adjust(2, 9));
+        assert_eq!(*start.throttle.borrow(), Throttle::default(), "an epoch that is not known");
+        assignments.adjust(&adjust(1, 5));
+        assert_eq!(Some(*start.throttle.borrow()), throttle(5));
+
+        assignments.assign(epoch(2));
+        assignments.adjust(&adjust(1, 6));
+        assignments.adjust(&adjust(2, 7));
+        assert_eq!(Some(*start.throttle.borrow()), throttle(5), "it is being replaced");
+        let next = assignments.ended(TASK, 1).start.unwrap();
+        assert_eq!(Some(*next.throttle.borrow()), throttle(7));
+        assignments.adjust(&Adjust { throttle: None, ..adjust(2, 0) });
+        assert_eq!(*next.throttle.borrow(), Throttle::default());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use strait_proto::v1::coordinator_message::Message;
 use strait_proto::v1::report::Report as Kind;
 use strait_proto::v1::{
-    Assign, Command, CommandResult, Failure, FailureKind, Report, Revoke, Stopped, command_result,
+    Adjust, Assign, Command, CommandResult, Failure, FailureKind, Report, Revoke, Stopped, command_result,
 };
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
@@ -66,6 +66,7 @@ impl<W: Worker> Hub<W> {
             Some(Message::Assign(assign)) => self.assign(assign),
             Some(Message::Revoke(revoke)) => self.revoke(&revoke),
             Some(Message::Command(command)) => self.command(command),
+            Some(Message::Adjust(adjust)) => self.adjust(&adjust),
             Some(Message::Welcome(_)) => tracing::warn!("the coordinator welcomed this agent twice"),
             None => tracing::warn!("the coordinator sent what this version does not know"),
         }
@@ -114,6 +115,11 @@ impl<W: Worker> Hub<W> {
         });
     }
 
+    fn adjust(&self, adjust: &Adjust) {
+        tracing::info!(task = adjust.task_id, epoch = adjust.epoch, throttle = ?adjust.throttle, "adjusted");
+        self.desk.change(|state| state.assignments.adjust(adjust));
+    }
+
     fn start(self: &Arc<Self>, start: Start) {
         let span = tracing::info_span!(
             names::SPAN_RUN,
@@ -123,13 +129,14 @@ impl<W: Worker> Hub<W> {
         self.tracker.spawn(Arc::clone(self).supervise(start).instrument(span));
     }
 
-    async fn supervise(self: Arc<Self>, Start { assign, stop }: Start) {
+    async fn supervise(self: Arc<Self>, Start { assign, stop, throttle }: Start) {
         let (task_id, epoch) = (assign.task_id.clone(), assign.epoch);
         let reports = Reports::new(Arc::clone(&self.desk), &task_id, epoch);
         let worker = Arc::clone(&self.worker);
         let token = stop.clone();
         // In a task of its own, so that a panic ends this run and not the supervision.
-        let run = tokio::spawn(async move { worker.run(assign, reports, token).await }.in_current_span());
+        let run =
+            tokio::spawn(async move { worker.run(assign, reports, throttle, token).await }.in_current_span());
         let ended = tokio::select! {
             ended = abortable(run, &self.aborting) => ended,
             never = complain_when_slow(&stop) => match never {},

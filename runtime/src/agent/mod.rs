@@ -1,8 +1,8 @@
 //! The agents' half of the control session.
 //!
 //! ```text
-//!   coordinator ──Assign, Revoke, Command──► session ──► hub ──► Worker::run, Worker::command
-//!               ◄──Hello, Report, Result──── session ◄── desk ◄── Reports, results
+//!   coordinator ──Assign, Adjust, Revoke, Command──► session ──► hub ──► Worker::run, Worker::command
+//!               ◄──Hello, Report, Result──────────── session ◄── desk ◄── Reports, results
 //! ```
 //!
 //! The session's loop only moves messages and never waits for work; work never waits for the coordinator:
@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strait_proto::v1;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
@@ -58,10 +59,13 @@ pub trait Worker: Send + Sync + 'static {
     /// Works on an assignment until it is done or `stop` is cancelled. Returns once nothing of the epoch runs
     /// any more, and without `stop` only after it reported `failed` or `finished`; anything else is reported
     /// as a failure in its place.
+    ///
+    /// `throttle` holds what the assignment says and changes while the run goes on.
     fn run(
         &self,
         assign: v1::Assign,
         reports: Reports,
+        throttle: watch::Receiver<v1::Throttle>,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send;
 

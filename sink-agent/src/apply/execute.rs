@@ -13,6 +13,7 @@ use v1::stream_changes_response::Message;
 
 use strait_proto::v1;
 
+use super::arrivals::Arrivals;
 use super::batch::{Batch, Extent};
 use super::change::Operation;
 use super::executor::Executor;
@@ -31,6 +32,7 @@ pub(crate) struct Execution {
     foreign_keys: ForeignKeys,
     replies: Replies,
     uri: ConnectionUri,
+    arrivals: Arrivals,
     /// Everything before it is visible here.
     applied_lsn: Lsn,
     last_write: Instant,
@@ -44,10 +46,11 @@ impl Execution {
         foreign_keys: ForeignKeys,
         replies: Replies,
         uri: ConnectionUri,
+        arrivals: Arrivals,
     ) -> Self {
         let applied_lsn = executor.durable_lsn();
         let (last_write, counters, notices) = (Instant::now(), Counters::default(), Notices::default());
-        Self { executor, foreign_keys, replies, uri, applied_lsn, last_write, counters, notices }
+        Self { executor, foreign_keys, replies, uri, arrivals, applied_lsn, last_write, counters, notices }
     }
 
     /// Runs until something fails.
@@ -130,7 +133,8 @@ impl Execution {
     async fn ack(&self) -> Result<(), Error> {
         let (applied_lsn, durable_lsn) = (self.applied_lsn, self.executor.durable_lsn());
         let done = self.foreign_keys.are_done();
-        self.replies.send(self.counters.ack(applied_lsn, durable_lsn, done)).await
+        let frame = self.arrivals.applied(applied_lsn, Instant::now()).unwrap_or_default();
+        self.replies.send(self.counters.ack(applied_lsn, durable_lsn, done, frame)).await
     }
 
     /// What may only happen while no transaction is open: foreign keys.

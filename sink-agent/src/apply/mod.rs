@@ -20,6 +20,7 @@
 //! session starts from what the server says.
 
 mod array;
+mod arrivals;
 mod assembly;
 mod batch;
 mod change;
@@ -29,6 +30,8 @@ mod copy_text;
 mod execute;
 mod executor;
 mod fold;
+#[cfg(test)]
+mod fuzz;
 mod in_order;
 mod multiset;
 mod pipeline;
@@ -56,6 +59,7 @@ use crate::error::Error;
 use crate::foreign_keys::ForeignKeys;
 use crate::store::{Claim, Progress};
 
+use arrivals::Arrivals;
 use assembly::{Assembly, StreamedTable};
 use connection::Connection;
 use execute::Execution;
@@ -100,6 +104,7 @@ impl Stream {
 
         let (batches, to_execute) = mpsc::channel(1);
         let (executed, done) = mpsc::channel(2);
+        let arrivals = Arrivals::default();
         let receiver = Receiver {
             inbound: self.inbound,
             assembly: Assembly::new(resume_lsn, streamed),
@@ -107,9 +112,10 @@ impl Stream {
             batches,
             done,
             replies: self.replies.clone(),
+            arrivals: arrivals.clone(),
             traceparent: String::new(),
         };
-        let execution = Execution::new(executor, foreign_keys, self.replies.clone(), self.uri);
+        let execution = Execution::new(executor, foreign_keys, self.replies.clone(), self.uri, arrivals);
         // Tasks of their own, so that planning and executing use two cores; dropped with this future.
         let mut tasks = JoinSet::new();
         tasks.spawn(receiver.run());

@@ -11,8 +11,10 @@ use prost::Message as _;
 use strait_postgres::Client;
 use strait_proto::v1::{self, RelationDefinition, change, stream_changes_request::Message};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::Streaming;
 
+use super::arrivals::{Arrivals, Room};
 use super::assembly::{Assembly, Pending};
 use super::batch::Batch;
 use super::change::Operation;
@@ -37,6 +39,8 @@ pub(crate) struct Receiver {
     /// One message for each batch that is done.
     pub(crate) done: mpsc::Receiver<()>,
     pub(crate) replies: Replies,
+    /// Of what was received.
+    pub(crate) arrivals: Arrivals,
     /// The trace context of the last frame.
     pub(crate) traceparent: String,
 }
@@ -46,6 +50,7 @@ impl Receiver {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let mut executing = 0;
         let mut next_sequence = 1;
+        let mut room = Room::default();
         loop {
             while executing < EXECUTING_MAX
                 && let Some(pending) = self.assembly.take(executing > 0)
@@ -57,6 +62,7 @@ impl Receiver {
                 }
                 executing += 1;
             }
+            room.note(self.assembly.has_room(), Instant::now());
             tokio::select! {
                 done = self.done.recv() => match done {
                     Some(()) => executing -= 1,
@@ -76,6 +82,7 @@ impl Receiver {
                         return Err(Error::protocol(format!("frame {found} instead of {next_sequence}")));
                     }
                     next_sequence += 1;
+                    self.arrivals.arrived(&frame, room.received(Instant::now()));
                     let free = self.frame(frame).await?;
                     self.replies.credit(free).await?;
                 }

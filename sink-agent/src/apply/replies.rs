@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use v1::stream_changes_response::Message;
 
+use super::arrivals::AppliedFrame;
 use crate::error::Error;
 use crate::store::{Conflict, ConflictReason};
 
@@ -50,7 +51,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn ack(&self, applied_lsn: Lsn, durable_lsn: Lsn, foreign_keys_done: bool) -> Message {
+    pub(crate) fn ack(
+        &self,
+        applied_lsn: Lsn,
+        durable_lsn: Lsn,
+        foreign_keys_done: bool,
+        frame: AppliedFrame,
+    ) -> Message {
         Message::Ack(v1::Ack {
             applied_lsn: applied_lsn.0,
             durable_lsn: durable_lsn.0,
@@ -58,6 +65,8 @@ impl Counters {
             transactions: self.transactions,
             conflicts: self.conflicts,
             foreign_keys_done,
+            applied_frame: frame.frame,
+            applied_frame_us: frame.held_us,
         })
     }
 }

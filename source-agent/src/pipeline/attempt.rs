@@ -93,6 +93,7 @@ impl Attempt<'_> {
             leaves,
             copied,
             heartbeat: self.run.heartbeat,
+            throttle: self.run.throttle.clone(),
             tracker: &self.run.tracker,
         };
         Box::pin(stream.run(self.run.assign.once.then_some(marker))).await

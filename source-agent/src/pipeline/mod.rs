@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use strait_proto::v1;
 use strait_runtime::Backoff;
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::capture::SnapshotLease;
@@ -36,6 +37,8 @@ pub(crate) struct Run {
     pub(crate) tracker: TaskTracker,
     pub(crate) copy_connections: usize,
     pub(crate) heartbeat: Duration,
+    /// Changes while the run goes on.
+    pub(crate) throttle: watch::Receiver<v1::Throttle>,
 }
 
 impl Run {

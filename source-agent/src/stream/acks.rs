@@ -1,5 +1,7 @@
 //! What comes back from the sink: acknowledgements, credit, results, notices.
 
+use std::time::Duration;
+
 use strait_proto::Lsn;
 use strait_proto::v1::{self, stream_changes_response::Message};
 use tokio::time::Instant;
@@ -7,6 +9,7 @@ use tonic::Streaming;
 
 use super::credit::Credit;
 use super::heartbeat::Heartbeats;
+use super::latency::Acked;
 use super::positions::Positions;
 use crate::error::{During, RunError};
 use crate::reporter::Reporter;
@@ -49,7 +52,13 @@ impl Acks<'_> {
     async fn ack(&self, ack: &v1::Ack) -> Result<(), RunError> {
         check(ack, self.positions.sent())?;
         self.positions.set_acked(ack);
-        self.heartbeats.applied(Lsn(ack.applied_lsn), Instant::now());
+        let acked = Acked {
+            applied_lsn: Lsn(ack.applied_lsn),
+            durable_lsn: Lsn(ack.durable_lsn),
+            frame: ack.applied_frame,
+            held: Duration::from_micros(ack.applied_frame_us),
+        };
+        self.heartbeats.acked(acked, Instant::now());
         if self.positions.durable() > self.resume_lsn {
             self.reporter.moved().await;
         }

@@ -10,12 +10,14 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(super) struct Credit {
     bytes: Mutex<i128>,
+    /// The credit while nothing is under way.
+    full: i128,
     granted: Notify,
 }
 
 impl Credit {
     pub(super) fn new(bytes: u64) -> Self {
-        Self { bytes: Mutex::new(bytes.into()), granted: Notify::new() }
+        Self { bytes: Mutex::new(bytes.into()), full: bytes.into(), granted: Notify::new() }
     }
 
     /// The sink has consumed something.
@@ -29,6 +31,12 @@ impl Credit {
         while !self.try_pay(bytes) {
             self.granted.notified().await;
         }
+    }
+
+    /// Bytes that were sent and that the sink has not consumed.
+    pub(super) fn in_flight(&self) -> u64 {
+        let bytes = *self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        u64::try_from(self.full - bytes).unwrap_or(0)
     }
 
     fn try_pay(&self, bytes: u64) -> bool {
@@ -57,6 +65,7 @@ mod tests {
             credit.grant(grant);
             assert_eq!(credit.try_pay(1), allowed, "{grant}");
         }
+        assert_eq!(credit.in_flight(), 10);
     }
 
     #[tokio::test]

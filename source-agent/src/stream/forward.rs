@@ -18,6 +18,7 @@ use super::frame::FramePacker;
 use super::heartbeat::Heartbeats;
 use super::positions::Positions;
 use super::shape::{Shape, Step};
+use super::throttle::Throttle;
 use super::truncate;
 use crate::capture::leaves::Leaves;
 use crate::error::{During, RunError};
@@ -38,6 +39,7 @@ pub(super) struct Forward {
     /// What the message at hand became.
     pub(super) changes: Vec<v1::Change>,
     pub(super) frames: mpsc::Sender<v1::StreamChangesRequest>,
+    pub(super) throttle: Arc<Throttle>,
     pub(super) credit: Arc<Credit>,
     pub(super) positions: Arc<Positions>,
     pub(super) heartbeats: Arc<Heartbeats>,
@@ -143,14 +145,19 @@ impl Forward {
         let Some(packed) = self.packer.take(traceparent().unwrap_or_default()) else {
             return Ok(());
         };
+        self.heartbeats.waits(Instant::now());
+        self.throttle.pay(packed.rows, packed.cost).await;
         self.credit.pay(packed.cost).await;
+        self.packer.set_limits(self.throttle.frame_limits());
         // Before it is sent, so that the acknowledgement cannot come first.
         self.positions.set_sent(packed.position_lsn);
+        self.heartbeats.sent(packed.frame.sequence, packed.position_lsn, Instant::now());
         let request = v1::StreamChangesRequest { message: Some(Message::Frame(packed.frame)) };
         if self.frames.send(request).await.is_err() {
             tokio::time::sleep(EXPLANATION_TIMEOUT).await;
             return Err(RunError::connection("the sink-agent closed the change stream"));
         }
+        self.heartbeats.moves(Instant::now());
         Ok(())
     }
 }

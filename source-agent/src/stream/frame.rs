@@ -9,12 +9,29 @@ use strait_proto::v1::{self, change::Change as Kind};
 /// What a frame may hold, unless a single change is larger.
 pub(super) const FRAME_BYTES_MAX: usize = 1 << 20;
 
+/// How much goes into a frame that holds more than one change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FrameLimits {
+    pub(super) rows: usize,
+    /// At most [`FRAME_BYTES_MAX`].
+    pub(super) bytes: usize,
+}
+
+impl Default for FrameLimits {
+    fn default() -> Self {
+        Self { rows: usize::MAX, bytes: FRAME_BYTES_MAX }
+    }
+}
+
 /// Changes on their way into the next frame.
 #[derive(Debug, Default)]
 pub(super) struct FramePacker {
     changes: Vec<v1::Change>,
     /// The changes' part of the frame's encoded size.
     bytes: usize,
+    /// Rows among them.
+    rows: usize,
+    limits: FrameLimits,
     /// Of the last frame.
     sequence: u64,
     /// Everything before it is in this frame or an earlier one.
@@ -27,11 +44,17 @@ pub(super) struct Packed {
     pub(super) frame: v1::ChangeFrame,
     /// Its encoded size.
     pub(super) cost: u64,
+    pub(super) rows: u64,
     /// Everything before it has been sent once this frame is.
     pub(super) position_lsn: Lsn,
 }
 
 impl FramePacker {
+    /// What counts from now on.
+    pub(super) fn set_limits(&mut self, limits: FrameLimits) {
+        self.limits = limits;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
@@ -40,7 +63,8 @@ impl FramePacker {
     /// [`begin`](Self::begin). A position that follows a position replaces it.
     pub(super) fn push(&mut self, change: v1::Change) -> Option<v1::Change> {
         let bytes = encoded_bytes(&change);
-        if !self.is_empty() && self.bytes + bytes > FRAME_BYTES_MAX {
+        let rows = self.rows + usize::from(is_row(&change));
+        if !self.is_empty() && (self.bytes + bytes > self.limits.bytes || rows > self.limits.rows) {
             return Some(change);
         }
         self.add(change, bytes);
@@ -66,6 +90,7 @@ impl FramePacker {
             _ => {}
         }
         self.bytes += bytes;
+        self.rows += usize::from(is_row(&change));
         self.changes.push(change);
     }
 
@@ -76,12 +101,17 @@ impl FramePacker {
         }
         self.sequence += 1;
         let bytes = std::mem::take(&mut self.bytes);
+        let rows = std::mem::take(&mut self.rows) as u64;
         let changes = std::mem::take(&mut self.changes);
         let mut frame = v1::ChangeFrame { sequence: self.sequence, changes: Vec::new(), traceparent };
         let cost = (frame.encoded_len() + bytes) as u64;
         frame.changes = changes;
-        Some(Packed { frame, cost, position_lsn: self.position_lsn })
+        Some(Packed { frame, cost, rows, position_lsn: self.position_lsn })
     }
+}
+
+fn is_row(change: &v1::Change) -> bool {
+    matches!(change.change, Some(Kind::Row(_)))
 }
 
 /// What a change adds to its frame: key, length and content.
@@ -143,6 +173,32 @@ mod tests {
                 assert_eq!(packed.cost, packed.frame.encoded_len() as u64);
                 assert!(packed.frame.changes.len() == 1 || packed.cost <= FRAME_BYTES_MAX as u64 + 16);
             }
+        }
+    }
+
+    #[test]
+    fn smaller_limits_make_smaller_frames_of_at_least_a_change() {
+        for (limits, lengths) in [
+            (FrameLimits { rows: 2, bytes: FRAME_BYTES_MAX }, vec![3, 2, 2]),
+            (FrameLimits { rows: 1, bytes: FRAME_BYTES_MAX }, vec![2, 1, 1, 1, 2]),
+            (FrameLimits { rows: usize::MAX, bytes: 1 }, vec![1; 7]),
+        ] {
+            let mut packer = FramePacker::default();
+            packer.set_limits(limits);
+            let (mut found, mut rows) = (Vec::new(), 0);
+            let mut take = |packer: &mut FramePacker| {
+                let packed = packer.take(String::new()).unwrap();
+                found.push(packed.frame.changes.len());
+                rows += packed.rows;
+            };
+            for change in [commit(1), row(9), row(9), row(9), row(9), row(9), commit(5)] {
+                if let Some(change) = packer.push(change) {
+                    take(&mut packer);
+                    packer.begin(change);
+                }
+            }
+            take(&mut packer);
+            assert_eq!((found, rows), (lengths, 5));
         }
     }
 

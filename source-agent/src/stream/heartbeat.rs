@@ -7,7 +7,6 @@
 //! Where the server does not stream messages, the content is written to the task's row of a table that is published, see
 //! [`capture::heartbeat`](crate::capture::heartbeat): an update that comes back means the same.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,12 +15,10 @@ use strait_proto::{Lsn, TaskId};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_postgres::types::ToSql;
 
+use super::latency::{Acked, Latency, Report};
 use super::shape::MESSAGE_PREFIX;
 use crate::capture::heartbeat;
 use crate::error::{During, RunError};
-
-/// Messages under way that are remembered; with more, the younger ones are not measured.
-const PENDING_MAX: usize = 1024;
 
 /// The messages of one session of the stream.
 #[derive(Debug)]
@@ -29,7 +26,7 @@ pub(super) struct Heartbeats {
     /// Tells our messages from those of other tasks and of earlier sessions.
     session: String,
     pulse: Pulse,
-    state: Mutex<State>,
+    latency: Mutex<Latency>,
 }
 
 /// How a message gets into the change stream.
@@ -41,25 +38,10 @@ pub(super) enum Pulse {
     Row(TaskId),
 }
 
-#[derive(Debug, Default)]
-struct State {
-    next: u64,
-    pending: VecDeque<Beat>,
-    latency: Duration,
-}
-
-#[derive(Debug)]
-struct Beat {
-    sequence: u64,
-    emitted: Instant,
-    /// Known once it came back in the stream.
-    end_lsn: Option<Lsn>,
-}
-
 impl Heartbeats {
     /// `session` is unique among all tasks and sessions.
     pub(super) fn new(session: String, pulse: Pulse) -> Self {
-        Self { session, pulse, state: Mutex::default() }
+        Self { session, pulse, latency: Mutex::default() }
     }
 
     /// Emits one message each `period`, for ever. `client` commits without waiting for the disk.
@@ -98,42 +80,43 @@ impl Heartbeats {
         let sequence = std::str::from_utf8(content)
             .ok()
             .and_then(|content| content.strip_prefix(&self.session)?.strip_prefix('/')?.parse::<u64>().ok());
-        let mut state = self.lock();
-        if let Some(beat) = state.pending.iter_mut().find(|beat| Some(beat.sequence) == sequence) {
-            beat.end_lsn = Some(end_lsn);
+        if let Some(sequence) = sequence {
+            self.lock().seen(sequence, end_lsn, Instant::now());
         }
     }
 
-    /// Everything before `applied_lsn` is visible at the destination.
-    pub(super) fn applied(&self, applied_lsn: Lsn, now: Instant) {
-        let mut state = self.lock();
-        while let Some(beat) =
-            state.pending.pop_front_if(|beat| beat.end_lsn.is_some_and(|end_lsn| end_lsn <= applied_lsn))
-        {
-            state.latency = now.duration_since(beat.emitted);
-        }
+    /// A frame is ready, and nothing is read until it is handed on.
+    pub(super) fn waits(&self, now: Instant) {
+        self.lock().waits(now);
     }
 
-    /// The last message's time from commit to visible; the age of the oldest one under way where that is more, so that a
-    /// stream that stands still does not look fast.
-    pub(super) fn latency(&self, now: Instant) -> Duration {
-        let state = self.lock();
-        let oldest = state.pending.front().map_or(Duration::ZERO, |beat| now.duration_since(beat.emitted));
-        state.latency.max(oldest)
+    /// Reading goes on.
+    pub(super) fn moves(&self, now: Instant) {
+        self.lock().moves(now);
+    }
+
+    /// A frame is handed to the connection to the sink: everything before `position_lsn` is sent with it.
+    pub(super) fn sent(&self, frame: u64, position_lsn: Lsn, now: Instant) {
+        self.lock().sent(frame, position_lsn, now);
+    }
+
+    /// The sink acknowledged something.
+    pub(super) fn acked(&self, acked: Acked, now: Instant) {
+        self.lock().acked(acked, now);
+    }
+
+    /// How long the way to the destination takes, and where on it the messages are.
+    pub(super) fn report(&self, now: Instant) -> Report {
+        self.lock().report(now)
     }
 
     fn begin(&self, now: Instant) -> String {
-        let mut state = self.lock();
-        let sequence = state.next;
-        state.next += 1;
-        if state.pending.len() < PENDING_MAX {
-            state.pending.push_back(Beat { sequence, emitted: now, end_lsn: None });
-        }
+        let sequence = self.lock().emitted(now);
         format!("{}/{sequence}", self.session)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Latency> {
+        self.latency.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,29 +125,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latency_is_from_emission_to_visible() {
+    fn only_messages_of_this_session_count() {
         let beats = Heartbeats::new("task/1".into(), Pulse::Message);
         let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        let (first, second) = (beats.begin(start), beats.begin(start));
-        beats.seen(b"task/2/0", Lsn(5));
-        beats.seen(b"other", Lsn(5));
-        beats.seen(first.as_bytes(), Lsn(10));
-        beats.seen(second.as_bytes(), Lsn(20));
-        beats.applied(Lsn(9), after(2));
-        assert_eq!(beats.latency(after(3)), Duration::from_secs(3), "the oldest one is still under way");
-        beats.applied(Lsn(10), after(3));
-        assert_eq!(beats.latency(after(5)), Duration::from_secs(5), "the second one is");
-        beats.applied(Lsn(25), after(6));
-        assert_eq!(beats.latency(after(60)), Duration::from_secs(6), "the last one measured");
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let beats = Heartbeats::new("t".into(), Pulse::Message);
-        for _ in 0..2 * PENDING_MAX {
-            beats.begin(Instant::now());
+        let content = beats.begin(start);
+        let is_seen =
+            || beats.report(start).oldest.is_some_and(|(_, hop)| hop != strait_proto::v1::Hop::Decode);
+        for other in ["task/2/0", "task/1/1", "task/1/", "task/1", "other", ""] {
+            beats.seen(other.as_bytes(), Lsn(5));
+            assert!(!is_seen(), "{other}");
         }
-        assert_eq!(beats.lock().pending.len(), PENDING_MAX);
+        beats.seen(content.as_bytes(), Lsn(5));
+        assert!(is_seen());
     }
 }

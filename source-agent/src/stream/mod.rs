@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  walsender ─┐ Reader: one of the two at a time
-//!  slices ────┴─► Forward: decode ─► Shape ─► FramePacker ──(credit)──► 4 frames ─► StreamChanges ─► sink
-//!                                     │ unknown relation                                            │
-//!                                     └─► catalog                                                   │
-//!  walsender ◄─ status ◄───────────────── Positions ◄── acks, credit ◄────────────────────────────┘
+//!  slices ────┴─► Forward: decode ─► Shape ─► FramePacker ──(throttle, credit)──► 4 frames ─► StreamChanges ─► sink
+//!                                     │ unknown relation                                                      │
+//!                                     └─► catalog                                                             │
+//!  walsender ◄─ status ◄───────────────── Positions ◄── acks, credit ◄──────────────────────────────────────┘
 //!  source    ◄─ heartbeat, supervision, progress (control connection)
 //! ```
 //!
-//! Why it makes progress: the reader waits for credit alone, and credit comes back on a path that does not pass it. While it
+//! Why it makes progress: the reader waits for the throttle, which time alone lifts, and for credit, and credit comes back on a path that does not pass it. While it
 //! waits, the walsender is not read, but its status updates go on, so it keeps the connection. What is confirmed to the
 //! slot is `durable_lsn` and nothing else, whichever way changes are fetched.
 //!
@@ -22,6 +22,7 @@ mod credit;
 mod forward;
 mod frame;
 mod heartbeat;
+mod latency;
 mod mode;
 mod positions;
 mod reader;
@@ -33,6 +34,7 @@ mod start;
 mod status;
 mod supervise;
 mod tables;
+mod throttle;
 mod truncate;
 mod walsender;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use strait_postgres::Client;
 use strait_proto::{Lsn, v1};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::Instrument as _;
@@ -25,10 +25,12 @@ use super::start::{self, SinkStream};
 use super::status;
 use super::supervise::{ProgressReport, Supervision};
 use super::tables::TableSet;
+use super::throttle::Throttle;
 use crate::capture::leaves::Leaves;
 use crate::capture::slot::parse_lsn;
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
+use crate::metrics::StreamMetrics;
 use crate::reporter::Reporter;
 use crate::sink::Sink;
 use crate::source::Source;
@@ -48,6 +50,7 @@ pub(crate) struct StreamRun<'a> {
     pub(crate) leaves: Leaves,
     pub(crate) copied: Arc<CopyCounters>,
     pub(crate) heartbeat: Duration,
+    pub(crate) throttle: watch::Receiver<v1::Throttle>,
     pub(crate) tracker: &'a TaskTracker,
 }
 
@@ -63,6 +66,9 @@ impl StreamRun<'_> {
         tracing::info!(%resume_lsn, credit_bytes = ready.credit_bytes, "streaming changes");
 
         let positions = Arc::new(Positions::new(resume_lsn));
+        let throttle = Arc::new(Throttle::new(self.throttle.clone()));
+        let mut packer = FramePacker::default();
+        packer.set_limits(throttle.frame_limits());
         let credit = Arc::new(Credit::new(ready.credit_bytes));
         let heartbeats = Arc::new(Heartbeats::new(self.session_name(), self.pulse(messages)));
         let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
@@ -82,9 +88,10 @@ impl StreamRun<'_> {
             },
             forward: Forward {
                 shape: Shape::new(tables, resume_lsn),
-                packer: FramePacker::default(),
+                packer,
                 changes: Vec::new(),
                 frames: requests,
+                throttle: Arc::clone(&throttle),
                 credit: Arc::clone(&credit),
                 positions: Arc::clone(&positions),
                 heartbeats: Arc::clone(&heartbeats),
@@ -116,6 +123,9 @@ impl StreamRun<'_> {
             client: &self.client,
             positions: &positions,
             heartbeats: &heartbeats,
+            throttle: &throttle,
+            credit: &credit,
+            metrics: StreamMetrics::new(&self.source.task_id),
             copied: self.copied,
             reporter: self.reporter,
         };

@@ -8,15 +8,19 @@ use strait_postgres::Client;
 use strait_proto::{Lsn, v1};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
+use super::credit::Credit;
 use super::forward::Catalog;
 use super::heartbeat::Heartbeats;
+use super::latency::micros;
 use super::positions::Positions;
 use super::sequences::SequenceSync;
+use super::throttle::Throttle;
 use crate::capture::identity::{self, Lacking};
 use crate::capture::slot::parse_lsn;
 use crate::capture::{publication, slot};
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
+use crate::metrics::StreamMetrics;
 use crate::progress;
 use crate::reporter::Reporter;
 use crate::sink::Sink;
@@ -91,6 +95,9 @@ pub(super) struct ProgressReport<'a> {
     pub(super) client: &'a Client,
     pub(super) positions: &'a Positions,
     pub(super) heartbeats: &'a Heartbeats,
+    pub(super) throttle: &'a Throttle,
+    pub(super) credit: &'a Credit,
+    pub(super) metrics: StreamMetrics,
     pub(super) copied: Arc<CopyCounters>,
     pub(super) reporter: &'a Reporter,
 }
@@ -131,9 +138,31 @@ impl ProgressReport<'_> {
             progress.confirmed_flush_lsn = confirmed.0;
         }
         progress.lag_bytes = source_lsn.bytes_since(Lsn(progress.applied_lsn));
-        progress.latency_us =
-            u64::try_from(self.heartbeats.latency(Instant::now()).as_micros()).unwrap_or(u64::MAX);
         progress.retained_bytes = retained.map_or(0, i64::unsigned_abs);
+        self.add_flow(&mut progress);
         Ok(progress)
+    }
+
+    /// What is known of the way of the changes without asking anybody.
+    fn add_flow(&self, progress: &mut v1::StreamProgress) {
+        let now = Instant::now();
+        let report = self.heartbeats.report(now);
+        let sent_lsn = self.positions.sent();
+        let between = |from: Lsn, to: u64| from.bytes_since(Lsn(to));
+        progress.bytes = Some(v1::HopBytes {
+            to_decode: between(Lsn(progress.source_lsn), progress.received_lsn),
+            to_send: between(Lsn(progress.received_lsn), sent_lsn.0),
+            to_apply: between(sent_lsn, progress.applied_lsn),
+            to_durable: between(Lsn(progress.applied_lsn), progress.durable_lsn),
+            in_flight: self.credit.in_flight(),
+        });
+        progress.latency_us = micros(report.latency);
+        progress.hops = report.hops;
+        let (age, hop) = report.oldest.unwrap_or_default();
+        progress.oldest_heartbeat_us = micros(age);
+        progress.set_oldest_heartbeat_at(hop);
+        progress.throttle = self.throttle.limits();
+        progress.throttled = progress.throttle.is_some() && self.throttle.is_limiting(now);
+        self.metrics.record(progress, report.is_new);
     }
 }

@@ -1,7 +1,11 @@
 //! 001_rep_changes: inserts, updates and deletes under every sort of identity, and destinations that look different.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
+use strait_proto::v1::{ObjectPattern, ObjectSelection, TaskState};
 use strait_tests::scenario::Scenario;
+use strait_tests::wait::{eventually, patience};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_follow_under_every_replica_identity() -> Result<()> {
@@ -234,5 +238,35 @@ async fn an_existing_row_is_overwritten() -> Result<()> {
     scenario.source.run("INSERT INTO t VALUES (9, 20, 'source')").await?;
     scenario.source.run("UPDATE t SET a = 3 WHERE a = 9").await?;
     scenario.assert_arrived("SELECT * FROM t ORDER BY a", "1|11|source\n3|20|source").await?;
+    scenario.finish().await
+}
+
+/// Nothing but transactions of which the task wants nothing moves this slot: no heartbeat comes within the test.
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_that_hold_nothing_for_the_task_move_its_position() -> Result<()> {
+    let mut scenario = Scenario::new("p001_empty").await?;
+    scenario.layout().heartbeat = Duration::from_secs(3600);
+    scenario.source.run("CREATE TABLE wanted (a int); CREATE TABLE unwanted (a int)").await?;
+    let mut spec = scenario.spec();
+    let unwanted = ObjectPattern { schema: "public".into(), table: "unwanted".into() };
+    spec.objects = Some(ObjectSelection { include: vec![], exclude: vec![unwanted] });
+    scenario.create_in_process(spec).await?;
+    scenario.run_until(TaskState::Incremental).await?;
+    scenario.settle().await?;
+    let slot = format!("dts_sync_{}", scenario.task_id());
+    for _ in 0..3 {
+        for number in 0..50 {
+            scenario.source.run(&format!("INSERT INTO unwanted VALUES ({number})")).await?;
+        }
+        let position = scenario.source.wal_position().await?;
+        let confirmed = format!(
+            "SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{slot}' AND confirmed_flush_lsn - '0/0' >= {position}"
+        );
+        eventually("the slot has passed them", patience(), async || {
+            Ok((scenario.source.number(&confirmed).await? == 1).then_some(()))
+        })
+        .await?;
+    }
+    scenario.assert_arrived("SELECT to_regclass('unwanted') IS NULL", "t").await?;
     scenario.finish().await
 }

@@ -136,9 +136,13 @@ async fn a_task_file_selects_and_a_changed_one_is_refused() -> Result<()> {
     running.outcome(patience()).await?.assert_code(0)?;
     ensure!(fixture.destination.text("SELECT to_regclass('keyless')").await?.is_empty());
 
-    let second = fixture.task_file("second.yaml", "objects:\n  include: [{schema: public}]\n")?;
+    let changed = "objects:\n  include: [{schema: public}]\nthrottle: {incremental: {rows_per_second: 5}}\n";
+    let second = fixture.task_file("second.yaml", changed)?;
     let outcome = fixture.command().with("--task").with(&second).run(patience()).await?;
-    refused(&outcome, &["objects", "public.t"])?;
+    refused(
+        &outcome,
+        &["objects", "public.t", "throttle.incremental.rows_per_second is 0 there and 5 here"],
+    )?;
     fixture.release(fixture.command().with("--task").with(&first)).await
 }
 

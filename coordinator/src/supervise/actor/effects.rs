@@ -48,6 +48,18 @@ impl Actor {
         self.source.assign(epoch, ToAgent::Assign(to_source));
     }
 
+    /// Tells the source-agent what was changed of the task while it works on it. The sink-agent has no part in that.
+    pub(super) fn adjust(&mut self) {
+        let record = &self.record;
+        self.source.adjust(record.epoch, || {
+            ToAgent::Adjust(v1::Adjust {
+                task_id: record.task_id.to_string(),
+                epoch: record.epoch.0,
+                throttle: record.spec.throttle,
+            })
+        });
+    }
+
     pub(super) fn revoke(&mut self) {
         self.source.revoke(self.record.epoch);
         self.sink.revoke(self.record.epoch);

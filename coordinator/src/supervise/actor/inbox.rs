@@ -13,6 +13,7 @@ use crate::error::RequestError;
 use crate::supervise::lines;
 use crate::supervise::work::{Begin, Done, Halt};
 use crate::task::failure::not_connected;
+use crate::task::spec::{Difference, differences};
 use crate::task::{Event, Operation, Phase, Side, TaskRecord};
 
 impl Actor {
@@ -23,7 +24,12 @@ impl Actor {
                 // A caller that left misses nothing: what was asked for is stored.
                 let _ = reply.send(answer);
             }
-            Message::Reported { side, epoch, report } => self.reported(side, epoch, report).await,
+            Message::Updated { spec, reply } => {
+                let answer = self.updated(spec).await;
+                // As above.
+                let _ = reply.send(answer);
+            }
+            Message::Reported { side, epoch, report } => self.reported(side, epoch, *report).await,
         }
     }
 
@@ -35,6 +41,27 @@ impl Actor {
         self.sink.refresh();
         let once = (operation == Operation::Start).then_some(once);
         self.apply(&Change { once, ..Event::Asked(operation).into() }).await
+    }
+
+    /// Only what may change while the task exists; the source-agent is told by the next look at who is there.
+    async fn updated(&mut self, mut spec: Box<v1::TaskSpec>) -> Result<(), RequestError> {
+        if spec.name.is_empty() && self.record.name_generated {
+            spec.name.clone_from(&self.record.spec.name);
+        }
+        let differences = differences(&self.record.spec, &spec);
+        let (changes, refused): (Vec<_>, Vec<_>) =
+            differences.into_iter().partition(Difference::is_changeable);
+        if !refused.is_empty() {
+            return Err(RequestError::NotChangeable(refused));
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let news = lines::updated(&changes);
+        let event = Event::Asked(Operation::Update);
+        self.apply(&Change { spec: Some(spec), news, ..event.into() }).await?;
+        self.source.outdated();
+        Ok(())
     }
 
     async fn reported(&mut self, side: Side, epoch: Epoch, report: report::Report) {

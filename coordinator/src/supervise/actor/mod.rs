@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_proto::Epoch;
-use strait_proto::v1::{self, report};
+use strait_proto::v1::{self, TaskSpec, report};
 use strait_runtime::Backoff;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -44,8 +44,10 @@ const AFTER_DEFECT: Duration = Duration::from_secs(5);
 pub(super) enum Message {
     /// An operator wants something; answered once it is stored, or refused.
     Asked { operation: Operation, once: bool, reply: oneshot::Sender<Result<(), RequestError>> },
+    /// An operator wants the task to be like this; answered like the above.
+    Updated { spec: Box<TaskSpec>, reply: oneshot::Sender<Result<(), RequestError>> },
     /// An agent of the task says something.
-    Reported { side: Side, epoch: Epoch, report: report::Report },
+    Reported { side: Side, epoch: Epoch, report: Box<report::Report> },
 }
 
 pub(super) struct Actor {
@@ -72,6 +74,7 @@ pub(super) struct Actor {
 struct Change {
     event: Event,
     once: Option<bool>,
+    spec: Option<Box<TaskSpec>>,
     precheck: Option<Precheck>,
     /// Lines for the events.
     news: Vec<String>,
@@ -79,7 +82,7 @@ struct Change {
 
 impl From<Event> for Change {
     fn from(event: Event) -> Self {
-        Self { event, once: None, precheck: None, news: Vec::new() }
+        Self { event, once: None, spec: None, precheck: None, news: Vec::new() }
     }
 }
 
@@ -172,6 +175,9 @@ impl Actor {
             next.assigned = true;
         }
         next.once = change.once.unwrap_or(next.once);
+        if let Some(spec) = &change.spec {
+            next.spec = TaskSpec::clone(spec);
+        }
         if let Some(precheck) = &change.precheck {
             next.precheck.clone_from(&precheck.items);
         }

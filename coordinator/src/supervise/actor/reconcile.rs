@@ -26,6 +26,7 @@ impl Actor {
         if is_idle && !self.record.state.wants_agents() {
             self.revoke();
         }
+        self.adjust();
         true
     }
 

@@ -131,7 +131,13 @@ impl Worker for Script {
         Hello { agent: "eu-1".into(), ..Hello::default() }
     }
 
-    async fn run(&self, assign: Assign, reports: Reports, stop: CancellationToken) {
+    async fn run(
+        &self,
+        assign: Assign,
+        reports: Reports,
+        _throttle: watch::Receiver<v1::Throttle>,
+        stop: CancellationToken,
+    ) {
         let (end, ended) = oneshot::channel();
         self.runs.send(Run { epoch: assign.epoch, reports, stop, end }).await.unwrap();
         if let Ok(Ending::Panic) = ended.await {
