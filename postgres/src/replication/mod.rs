@@ -19,6 +19,7 @@ mod authenticate;
 mod cancel;
 mod connection;
 mod frames;
+mod options;
 mod query;
 mod reader;
 mod timeline;
@@ -27,6 +28,7 @@ mod writer;
 use strait_proto::Lsn;
 
 pub use connection::ReplicationConnection;
+pub use options::StartOptions;
 pub use reader::{ReplicationMessage, ReplicationReader};
 pub use timeline::TimelineSwitch;
 pub use writer::{ReplicationWriter, StandbyStatus};

@@ -26,8 +26,10 @@ mod sequences;
 mod shape;
 mod start;
 mod status;
+mod streaming;
 mod supervise;
 mod tables;
 mod truncate;
 
 pub(crate) use run::{OnceMarker, StreamRun};
+pub(crate) use streaming::PutOff;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_postgres::Client;
-use strait_postgres::pgoutput::{self, Relation};
+use strait_postgres::pgoutput::{Decoder, Relation};
 use strait_postgres::replication::{ReplicationMessage, ReplicationReader};
 use strait_proto::v1::{self, stream_changes_request::Message};
 use strait_runtime::trace_context::traceparent;
@@ -36,6 +36,7 @@ const VISIBLE_PAUSE: Duration = Duration::from_millis(50);
 /// The forward half of a session.
 pub(super) struct Reader {
     pub(super) stream: ReplicationReader,
+    pub(super) decoder: Decoder,
     pub(super) shape: Shape,
     pub(super) frames: mpsc::Sender<v1::StreamChangesRequest>,
     pub(super) credit: Arc<Credit>,
@@ -67,9 +68,9 @@ impl Reader {
             match message {
                 ReplicationMessage::XLogData { wal_start_lsn, wal_end_lsn, payload } => {
                     self.positions.set_received(wal_start_lsn.max(wal_end_lsn));
-                    let message =
-                        pgoutput::decode(payload).map_err(strait_postgres::Error::from).during(DOING)?;
-                    let step = self.shape.message(message, &mut changes)?;
+                    let decoded =
+                        self.decoder.decode(payload).map_err(strait_postgres::Error::from).during(DOING)?;
+                    let step = self.shape.decoded(decoded, &mut changes)?;
                     self.settle(step).await?;
                 }
                 ReplicationMessage::Keepalive { wal_end_lsn, reply_requested } => {
@@ -100,7 +101,10 @@ impl Reader {
                 Ok(())
             }
             Step::Unknown(relation) => self.look_up(relation).await,
-            Step::Bounded(leaves) => self.catalog.require_bounds(&leaves).await,
+            Step::Bounded(leaves) => {
+                let certain = self.catalog.require_bounds(&leaves).await;
+                certain.map_err(|error| self.shape.put_off(error))
+            }
         }
     }
 
@@ -111,6 +115,8 @@ impl Reader {
             leaves.refresh(&self.catalog.client, &self.catalog.reporter).await?;
             if leaves.table_of(relation.relation_id).is_some()
                 || leaves.is_excluded(relation.relation_id)
+                // Nobody else sees what a transaction in progress has made.
+                || self.shape.block_xid().is_some()
                 || Instant::now() >= deadline
             {
                 break;
@@ -125,6 +131,9 @@ impl Reader {
                 let name = format!("{}.{}", relation.schema, relation.name);
                 if leaves.is_excluded(relation.relation_id) {
                     tracing::debug!(relation = name, "changes of an excluded partition are left out");
+                } else if let Some(xid) = self.shape.block_xid() {
+                    let reason = format!("it changes {name}, which nobody else can see before it commits");
+                    return Err(RunError::StreamingPutOff { xid, reason });
                 } else {
                     let text = format!(
                         "changes of {name} are left out: it came and went, and is no partition of the task's tables now"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use strait_postgres::Client;
+use strait_postgres::pgoutput::Decoder;
 use strait_proto::{Lsn, v1};
 use tokio::sync::Mutex;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -18,6 +19,7 @@ use super::sequences::SequenceSync;
 use super::shape::Shape;
 use super::start::{self, SinkStream};
 use super::status;
+use super::streaming::{self, PutOff};
 use super::supervise::{ProgressReport, Supervision};
 use super::tables::TableSet;
 use crate::capture::leaves::Leaves;
@@ -43,6 +45,7 @@ pub(crate) struct StreamRun<'a> {
     pub(crate) leaves: Leaves,
     pub(crate) copied: Arc<CopyCounters>,
     pub(crate) heartbeat: Duration,
+    pub(crate) put_off: PutOff,
     pub(crate) tracker: &'a TaskTracker,
 }
 
@@ -51,10 +54,13 @@ impl StreamRun<'_> {
     pub(crate) async fn run(self, once: Option<&mut OnceMarker>) -> Result<(), RunError> {
         let SinkStream { requests, mut responses, ready } = start::open_sink(self.sink).await?;
         let resume_lsn = Lsn(ready.resume_lsn);
-        let (stream, mut writer) = start::start_slot(self.source, &self.client, resume_lsn).await?;
+        let version = self.client.server().await.during("read the source's version")?.version;
+        let options = streaming::options(version, ready.streaming, self.put_off);
+        let (stream, mut writer) = start::start_slot(self.source, &self.client, resume_lsn, options).await?;
         let every = status::status_interval(&self.client).await?;
         self.client.batch_execute("SET synchronous_commit = off").await.during("prepare the heartbeat")?;
-        tracing::info!(%resume_lsn, credit_bytes = ready.credit_bytes, "streaming changes");
+        let credit_bytes = ready.credit_bytes;
+        tracing::info!(%resume_lsn, credit_bytes, in_progress = ?options.streaming, "streaming changes");
 
         let positions = Arc::new(Positions::new(resume_lsn));
         let credit = Arc::new(Credit::new(ready.credit_bytes));
@@ -67,6 +73,7 @@ impl StreamRun<'_> {
         };
         let reader = Reader {
             stream,
+            decoder: Decoder::new(options.streaming),
             shape: Shape::new(tables, resume_lsn),
             frames: requests,
             credit: Arc::clone(&credit),
@@ -107,6 +114,7 @@ impl StreamRun<'_> {
             ended = heartbeats.run(&self.client, self.heartbeat) => ended,
             ended = supervision.run() => ended,
             ended = progress.run() => ended,
+            ended = streaming::again(self.put_off, &self.client, &positions) => ended,
             ended = fulfilled => ended,
         };
         if ended.is_ok() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use strait_postgres::Client;
-use strait_postgres::replication::{ReplicationReader, ReplicationWriter};
+use strait_postgres::replication::{ReplicationReader, ReplicationWriter, StartOptions};
 use strait_proto::Lsn;
 use strait_proto::v1::{self, stream_changes_request, stream_changes_response};
 use tokio::sync::mpsc;
@@ -58,6 +58,7 @@ pub(super) async fn start_slot(
     source: &Source,
     client: &Client,
     resume_lsn: Lsn,
+    options: StartOptions,
 ) -> Result<(ReplicationReader, ReplicationWriter), RunError> {
     const DOING: &str = "start the change stream";
     for attempt in 1.. {
@@ -65,7 +66,7 @@ pub(super) async fn start_slot(
         let state = slot::read(client, &source.slot).await.during("check the replication slot")?;
         slot::verify(&source.slot, state.as_ref(), resume_lsn)?;
         let connection = source.connect_replication().await.during("connect for the change stream")?;
-        match connection.start(&source.slot, resume_lsn, &source.publication).await {
+        match connection.start(&source.slot, resume_lsn, &source.publication, options).await {
             Err(error)
                 if error.sqlstate() == Some(&SqlState::OBJECT_IN_USE) && attempt < START_ATTEMPTS_MAX =>
             {

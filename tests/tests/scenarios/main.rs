@@ -28,5 +28,7 @@ mod precheck;
 mod schema;
 mod sequences;
 mod spine;
+mod streaming;
+mod streaming_faults;
 mod sync_command;
 mod versions;
