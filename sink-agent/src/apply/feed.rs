@@ -1,13 +1,12 @@
 //! A transaction that was in progress and has committed, on its way from the spool into the stream of whole transactions.
 //!
 //! It enters as if it came from the source now: Begin, its changes, Commit. Its definitions of relations count for it
-//! alone; what they look like is asked of the destination here, because whoever holds the transaction until now may have
-//! changed it meanwhile, and because only now it is certain that they count.
+//! alone, and they are matched to tables here, because only now it is certain that they count.
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use strait_proto::v1::{self, RelationDefinition, change};
+use strait_proto::v1::{self, change};
 
 use super::assembly::Assembly;
 use super::receive::Relations;
@@ -22,7 +21,7 @@ const CHANGES_AT_ONCE: usize = 4096;
 pub(super) struct Feed {
     reader: SpoolReader,
     commit: v1::StreamCommit,
-    relations: HashMap<u32, (RelationDefinition, Arc<Relation>)>,
+    relations: HashMap<u32, Arc<Relation>>,
 }
 
 /// Why it could not be.
@@ -50,7 +49,7 @@ impl Feed {
     /// Feeds a part, as large as there is room for. True at the end.
     pub(super) async fn go_on(
         &mut self,
-        relations: &Relations,
+        relations: &mut Relations,
         assembly: &mut Assembly,
     ) -> Result<bool, Unfed> {
         for _ in 0..CHANGES_AT_ONCE {
@@ -63,10 +62,13 @@ impl Feed {
                 return Ok(true);
             };
             match change.change {
-                Some(change::Change::Relation(definition)) => self.define(definition, relations).await?,
+                Some(change::Change::Relation(definition)) => {
+                    let relation_id = definition.relation_id;
+                    self.relations.insert(relation_id, relations.define_in_progress(definition).await?);
+                }
                 Some(change::Change::Row(row)) => {
                     let relation = self.relations.get(&row.relation_id).ok_or_else(|| undefined(&row))?;
-                    assembly.row(&relation.1, row)?;
+                    assembly.row(relation, row)?;
                 }
                 Some(change::Change::Truncate(truncate)) => assembly.truncate(truncate)?,
                 _ => {
@@ -75,16 +77,6 @@ impl Feed {
             }
         }
         Ok(false)
-    }
-
-    /// A rollback within the transaction makes the source repeat definitions that have not changed.
-    async fn define(&mut self, definition: RelationDefinition, relations: &Relations) -> Result<(), Error> {
-        let known = self.relations.get(&definition.relation_id);
-        if known.is_none_or(|(known, _)| *known != definition) {
-            let relation = relations.resolve(&definition).await?;
-            self.relations.insert(definition.relation_id, (definition, relation));
-        }
-        Ok(())
     }
 }
 

@@ -127,7 +127,7 @@ impl Receiver {
     /// Takes in some of what is pending.
     async fn take_in(&mut self) -> Result<(), Unfed> {
         if let Some(feed) = &mut self.intake.feed {
-            if feed.go_on(&self.relations, &mut self.assembly).await? {
+            if feed.go_on(&mut self.relations, &mut self.assembly).await? {
                 self.intake.feed = None;
             }
             return Ok(());
@@ -232,25 +232,46 @@ fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
 /// The relations that the source has defined in this session.
 pub(crate) struct Relations {
     client: Client,
-    by_id: HashMap<u32, (RelationDefinition, Arc<Relation>)>,
+    by_id: HashMap<u32, Known>,
+    /// Those that transactions in progress have defined last. They count for them alone, but each one repeats
+    /// what the one before has said.
+    in_progress: HashMap<u32, Known>,
 }
+
+type Known = (RelationDefinition, Arc<Relation>);
 
 impl Relations {
     /// Reads the tables' shapes with `client`.
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, by_id: HashMap::new() }
+        Self { client, by_id: HashMap::new(), in_progress: HashMap::new() }
     }
 
     /// Takes a definition in.
     async fn define(&mut self, definition: RelationDefinition) -> Result<(), Error> {
         let relation = self.resolve(&definition).await?;
+        self.in_progress.remove(&definition.relation_id);
         self.by_id.insert(definition.relation_id, (definition, relation));
         Ok(())
     }
 
+    /// The relation that a definition within a transaction in progress means.
+    pub(super) async fn define_in_progress(
+        &mut self,
+        definition: RelationDefinition,
+    ) -> Result<Arc<Relation>, Error> {
+        let relation_id = definition.relation_id;
+        let known = [self.in_progress.get(&relation_id), self.by_id.get(&relation_id)];
+        if let Some((_, relation)) = known.into_iter().flatten().find(|(known, _)| *known == definition) {
+            return Ok(Arc::clone(relation));
+        }
+        let relation = self.resolve(&definition).await?;
+        self.in_progress.insert(relation_id, (definition, Arc::clone(&relation)));
+        Ok(relation)
+    }
+
     /// The relation that a definition means. The table's shape is read again, because a definition is repeated
     /// when something changed.
-    pub(super) async fn resolve(&self, definition: &RelationDefinition) -> Result<Arc<Relation>, Error> {
+    async fn resolve(&self, definition: &RelationDefinition) -> Result<Arc<Relation>, Error> {
         let name =
             definition.target.as_ref().ok_or_else(|| Error::protocol("a relation without a target"))?;
         let target = Target::load(&self.client, name).await?;

@@ -165,8 +165,8 @@ async fn either_agent_is_killed_under_a_load_of_which_everything_is_streamed() -
     let mut scenario = Scenario::on(&pair, "streaming_all_kills").await?;
     Workload::prepare(&scenario.source).await?;
     scenario.start_processes().await?;
-    let workload = Workload::start(&scenario.source, 4, 200);
-    for round in 0..6 {
+    let workload = Workload::start(&scenario.source, 4, 100);
+    for round in 0..4 {
         let before = workload.committed();
         eventually("the load goes on", patience(), async || {
             Ok((workload.committed() > before + 100).then_some(()))
