@@ -1,6 +1,7 @@
 //! What a sink-agent has to know before it runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use strait_postgres::EndpointConfig;
 
@@ -15,4 +16,15 @@ pub struct Config {
     pub endpoints: BTreeMap<String, EndpointConfig>,
     /// Where source-agents reach this agent, `http://host:port`; none: the listener's own address.
     pub data_address: Option<String>,
+    /// The directory where transactions are kept that have not committed, in files without a name. On a disk.
+    pub spool: PathBuf,
+    /// Bytes that they may take together; 0 keeps none, and they arrive after their commit only.
+    pub spool_bytes_max: u64,
+}
+
+impl Config {
+    /// The default of [`spool`](Self::spool): on most systems the temporary directory that is not in memory.
+    pub const SPOOL: &str = "/var/tmp";
+    /// The default of [`spool_bytes_max`](Self::spool_bytes_max): 64 GiB.
+    pub const SPOOL_BYTES_MAX: u64 = 64 << 30;
 }

@@ -26,6 +26,7 @@ mod results;
 mod schema;
 mod service;
 mod session;
+mod spool;
 mod store;
 mod worker;
 
@@ -40,6 +41,7 @@ pub use config::Config;
 
 use registry::Registry;
 use service::Service;
+use spool::SpoolSpace;
 use worker::SinkWorker;
 
 /// Why a sink-agent could not run.
@@ -64,6 +66,7 @@ pub enum RunError {
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
     let address = listener.local_addr().map_err(RunError::Listener)?;
     let registry = Arc::new(Registry::default());
+    let spool = Arc::new(SpoolSpace::new(config.spool, config.spool_bytes_max));
     let worker = SinkWorker {
         agent: config.agent,
         data_address: config.data_address.unwrap_or_else(|| format!("http://{address}")),
@@ -73,7 +76,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     // Either one ending early takes the other along, and nobody else.
     let own = Shutdown::new();
     let serve = async {
-        let served = Serve::new().add_service(Service::server(registry)).run(listener, own.clone()).await;
+        let served =
+            Serve::new().add_service(Service::server(registry, spool)).run(listener, own.clone()).await;
         own.trigger();
         served
     };

@@ -1,6 +1,7 @@
 //! `strait-sink-agent`: parse, listen, run, drain.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -31,6 +32,12 @@ struct Options {
     /// Where source-agents reach this agent, where that is not the address it listens on
     #[arg(long, env = "STRAIT_DATA_ADDRESS", value_name = "URI")]
     data_address: Option<String>,
+    /// The directory on a disk where transactions are kept until they commit, in files without a name
+    #[arg(long, env = "STRAIT_SPOOL", value_name = "DIR", default_value = Config::SPOOL)]
+    spool: PathBuf,
+    /// Bytes that they may take together; with 0 transactions arrive after their commit only
+    #[arg(long, env = "STRAIT_SPOOL_BYTES_MAX", value_name = "BYTES", default_value_t = Config::SPOOL_BYTES_MAX)]
+    spool_bytes_max: u64,
 }
 
 fn main() -> ExitCode {
@@ -38,8 +45,8 @@ fn main() -> ExitCode {
         let endpoints = tables.entries("endpoints")?;
         Ok((options, endpoints))
     });
-    let Options { common, agent, coordinator, listen, data_address } = options;
-    let config = Config { agent, coordinator, endpoints, data_address };
+    let Options { common, agent, coordinator, listen, data_address, spool, spool_bytes_max } = options;
+    let config = Config { agent, coordinator, endpoints, data_address, spool, spool_bytes_max };
     match run(&common, config, listen) {
         Ok(code) => code,
         Err(error) => {

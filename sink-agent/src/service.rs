@@ -20,18 +20,20 @@ use crate::registry::{Assignment, Registry};
 use crate::results::{RESULTS_MAX, Relay};
 use crate::schema;
 use crate::session::Session;
+use crate::spool::SpoolSpace;
 use crate::store;
 
 /// The data plane of this agent, for the tasks that are assigned to it.
 #[derive(Clone)]
 pub(crate) struct Service {
     registry: Arc<Registry>,
+    spool: Arc<SpoolSpace>,
 }
 
 impl Service {
     /// The gRPC server of the service, with the limits of the contract.
-    pub(crate) fn server(registry: Arc<Registry>) -> DataServiceServer<Self> {
-        DataServiceServer::new(Self { registry })
+    pub(crate) fn server(registry: Arc<Registry>, spool: Arc<SpoolSpace>) -> DataServiceServer<Self> {
+        DataServiceServer::new(Self { registry, spool })
             .max_decoding_message_size(DATA_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(DATA_MESSAGE_BYTES_MAX)
             .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
@@ -69,7 +71,8 @@ impl Service {
                 return Err(copy::other_cluster(stands, &source));
             }
             let uri = session.uri().clone();
-            Stream { uri, claim, progress, client, inbound, replies }.run().await
+            let spool = Arc::clone(&self.spool);
+            Stream { uri, claim, progress, client, inbound, replies, spool }.run().await
         };
         session.run_stream(Box::pin(stream)).await
     }

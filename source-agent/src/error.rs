@@ -38,6 +38,16 @@ pub(crate) enum RunError {
     /// The exported snapshot is gone; what is unfinished has to begin again under a new one.
     #[error("the snapshot of the full copy is gone")]
     SnapshotGone,
+    /// A transaction in progress cannot be streamed: the next session goes without streaming, until it is over.
+    #[error("transaction {xid} has to come whole: {reason}")]
+    StreamingPutOff {
+        xid: u32,
+        /// Why, for people.
+        reason: String,
+    },
+    /// What streaming was put off for is over: the next session streams again.
+    #[error("transactions in progress are streamed again")]
+    StreamingAgain,
     /// What Strait itself found.
     #[error("{}", .0.cause)]
     Found(Box<v1::Failure>),
@@ -79,6 +89,12 @@ impl RunError {
                 kind: FailureKind::Other.into(),
                 definite: false,
                 cause: format!("{self}: unfinished tables begin again under a new one"),
+                remedy: String::new(),
+            },
+            Self::StreamingPutOff { .. } | Self::StreamingAgain => v1::Failure {
+                kind: FailureKind::Other.into(),
+                definite: false,
+                cause: self.to_string(),
                 remedy: String::new(),
             },
             Self::Found(failure) => (**failure).clone(),

@@ -38,6 +38,8 @@ impl InProcess {
             coordinator: loopback(layout.sink_to_coordinator),
             endpoints: endpoints(&layout.destination_uri),
             data_address: Some(loopback(layout.source_to_sink)),
+            spool: layout.spool.clone(),
+            spool_bytes_max: layout.spool_bytes_max,
         };
         let run = strait_sink_agent::run(config, listen(layout.sink_port).await?, shutdown.clone());
         parts.push(("sink-agent", tokio::spawn(async move { run.await.context("run the sink-agent") })));

@@ -2,6 +2,7 @@
 //!
 //! Every address can be led through a [`Proxy`](crate::proxy::Proxy), so that any one connection can be cut.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -36,6 +37,10 @@ pub struct Layout {
     pub source_to_sink: u16,
     /// How often the source-agent measures latency and moves an idle database's slot.
     pub heartbeat: Duration,
+    /// Where the sink-agent keeps transactions in progress.
+    pub spool: PathBuf,
+    /// How many bytes of them.
+    pub spool_bytes_max: u64,
 }
 
 impl Layout {
@@ -51,6 +56,8 @@ impl Layout {
             sink_to_coordinator: coordinator_port,
             source_to_sink: sink_port,
             heartbeat: Duration::from_millis(500),
+            spool: std::env::temp_dir(),
+            spool_bytes_max: strait_sink_agent::Config::SPOOL_BYTES_MAX,
         })
     }
 

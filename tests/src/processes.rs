@@ -134,6 +134,23 @@ impl Processes {
         usage::cpu_time_of_tree(self.process(part)?)
     }
 
+    /// How much the sink-agent holds on disk of transactions in progress, in bytes: its open files without a name.
+    pub fn spooled_bytes(&mut self) -> Result<u64> {
+        let process = self.child(Part::SinkAgent)?.id().context("the sink-agent has ended")?;
+        let spool = self.layout.spool.to_string_lossy().into_owned();
+        let mut bytes = 0;
+        for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
+            let path = entry?.path();
+            // A descriptor may be closed meanwhile.
+            let Ok(target) = fs::read_link(&path) else { continue };
+            let target = target.to_string_lossy().into_owned();
+            if target.starts_with(&spool) && target.ends_with("(deleted)") {
+                bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Fails if a part has ended by itself.
     pub fn assert_running(&mut self) -> Result<()> {
         for (part, child) in &mut self.children {
@@ -207,10 +224,13 @@ fn configuration_of(part: Part, layout: &Layout, store: &str) -> String {
             endpoint(&layout.source_uri)
         ),
         Part::SinkAgent => format!(
-            "agent = {SINK_AGENT:?}\ncoordinator = {:?}\nlisten = \"127.0.0.1:{}\"\ndata-address = {:?}\n{}",
+            "agent = {SINK_AGENT:?}\ncoordinator = {:?}\nlisten = \"127.0.0.1:{}\"\ndata-address = {:?}\n\
+             spool = {:?}\nspool-bytes-max = {}\n{}",
             loopback(layout.sink_to_coordinator),
             layout.sink_port,
             loopback(layout.source_to_sink),
+            layout.spool,
+            layout.spool_bytes_max,
             endpoint(&layout.destination_uri)
         ),
     }

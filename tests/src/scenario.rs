@@ -192,6 +192,15 @@ impl Scenario {
         self.explain(waited).await
     }
 
+    /// How many transactions the source has sent before their commit.
+    pub async fn streamed(&self) -> Result<i64> {
+        let sql = format!(
+            "SELECT coalesce(sum(stream_txns), 0)::int8 FROM pg_stat_replication_slots WHERE slot_name = 'dts_sync_{}'",
+            self.task_id
+        );
+        self.source.number(&sql).await
+    }
+
     /// Counts the changes whose rows were missing, since the stream began.
     pub async fn conflicts(&self) -> Result<u64> {
         let task = self.task().await?;

@@ -85,7 +85,7 @@ async fn sessions(
     reporter: &mut Reporter,
 ) -> Result<Ending, Error> {
     loop {
-        let mut parts = Parts::start(state.store(), &args.source, &args.destination).await?;
+        let mut parts = Parts::start(state.store(), state.spool(), &args.source, &args.destination).await?;
         let ended = match Session::open(plan, state, &parts, interrupt, reporter).await {
             Ok(session) => session.run(&mut parts).await,
             Err(error) => Err(error),

@@ -34,7 +34,12 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Starts all three, on loopback and ports that were free. The URIs stay in memory.
-    pub(super) async fn start(store: PathBuf, source: &str, destination: &str) -> Result<Self, Error> {
+    pub(super) async fn start(
+        store: PathBuf,
+        spool: PathBuf,
+        source: &str,
+        destination: &str,
+    ) -> Result<Self, Error> {
         let (stop_coordinator, stop_agents) = (Shutdown::new(), Shutdown::new());
         let (coordinator_listener, coordinator_uri) = listen(COORDINATOR).await?;
         let (sink_listener, _) = listen(SINK_AGENT).await?;
@@ -50,6 +55,8 @@ impl Parts {
             coordinator: coordinator_uri.clone(),
             endpoints: endpoint(DESTINATION_ENDPOINT, destination),
             data_address: None,
+            spool,
+            spool_bytes_max: strait_sink_agent::Config::SPOOL_BYTES_MAX,
         };
         let run = strait_sink_agent::run(config, sink_listener, stop_agents.clone());
         agents.spawn(async { (SINK_AGENT, run.await.map_err(Into::into)) });

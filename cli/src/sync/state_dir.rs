@@ -58,6 +58,11 @@ impl StateDir {
         self.path.join(STORE)
     }
 
+    /// Where transactions that have not committed are kept, in files without a name.
+    pub(super) fn spool(&self) -> PathBuf {
+        self.path.clone()
+    }
+
     /// Whether the task was started with `--once`.
     pub(super) fn is_once(&self) -> bool {
         self.path.join(ONCE).exists()

@@ -16,10 +16,10 @@ pub struct Commit {
 }
 
 pub(super) fn decode(cursor: &mut Cursor) -> Result<LogicalMessage, DecodeError> {
+    read(cursor).map(LogicalMessage::Commit)
+}
+
+pub(super) fn read(cursor: &mut Cursor) -> Result<Commit, DecodeError> {
     let _flags = cursor.u8()?;
-    Ok(LogicalMessage::Commit(Commit {
-        commit_lsn: cursor.lsn()?,
-        end_lsn: cursor.lsn()?,
-        commit_time_us: cursor.time_us()?,
-    }))
+    Ok(Commit { commit_lsn: cursor.lsn()?, end_lsn: cursor.lsn()?, commit_time_us: cursor.time_us()? })
 }

@@ -6,7 +6,7 @@ use strait_proto::Lsn;
 /// Microseconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
-/// The bytes are not a message of pgoutput's protocol version 1.
+/// The bytes are not a message of pgoutput.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The message ends within one of its parts.

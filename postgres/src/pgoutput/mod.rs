@@ -1,4 +1,5 @@
-//! Decoder of pgoutput's messages, protocol version 1 (PostgreSQL, Logical Replication Message Formats).
+//! Decoder of pgoutput's messages (PostgreSQL, Logical Replication Message Formats): protocol version 1 with [`decode`], the
+//! streaming of in-progress transactions, versions 2 and 4, with a [`Decoder`].
 //!
 //! No I/O and no copy: what [`decode`] returns shares the payload's buffer, so that keeping a small tuple
 //! keeps the buffer it came in. Whatever the bytes are, the answer is a message or an error, never a panic. A
@@ -7,11 +8,15 @@
 mod begin;
 mod commit;
 mod cursor;
+mod decoder;
 mod delete;
 mod insert;
 mod message;
 mod origin;
 mod relation;
+mod stream_abort;
+mod stream_commit;
+mod stream_start;
 mod truncate;
 mod tuple;
 mod tuple_builder;
@@ -25,7 +30,11 @@ pub use begin::Begin;
 pub use commit::Commit;
 use cursor::Cursor;
 pub use cursor::DecodeError;
+pub use decoder::{Decoded, Decoder, Streaming};
 pub use relation::{Relation, RelationColumn};
+pub use stream_abort::{AbortRecord, StreamAbort};
+pub use stream_commit::StreamCommit;
+pub use stream_start::StreamStart;
 pub use tuple::{TupleData, TupleValue, TupleValues};
 pub use tuple_builder::TupleBuilder;
 
@@ -85,6 +94,14 @@ pub enum LogicalMessage {
         /// The content.
         content: Bytes,
     },
+    /// What follows, up to StreamStop, belongs to a transaction that is still in progress.
+    StreamStart(StreamStart),
+    /// The piece of a transaction in progress ends here.
+    StreamStop,
+    /// A transaction that arrived in pieces has committed.
+    StreamCommit(StreamCommit),
+    /// A transaction that arrived in pieces, or one of its subtransactions, was rolled back.
+    StreamAbort(StreamAbort),
 }
 
 /// What an update or delete tells about the row before.
@@ -96,34 +113,40 @@ pub enum OldTuple {
     Full(TupleData),
 }
 
-/// Decodes the payload of one XLogData message.
+/// Decodes one message of protocol version 1.
 pub fn decode(payload: Bytes) -> Result<LogicalMessage, DecodeError> {
     let mut cursor = Cursor::new(payload);
-    let message = match cursor.u8()? {
-        b'B' => begin::decode(&mut cursor),
-        b'C' => commit::decode(&mut cursor),
-        b'O' => origin::decode(&mut cursor),
-        b'R' => relation::decode(&mut cursor),
-        b'Y' => type_definition::decode(&mut cursor),
-        b'I' => insert::decode(&mut cursor),
-        b'U' => update::decode(&mut cursor),
-        b'D' => delete::decode(&mut cursor),
-        b'T' => truncate::decode(&mut cursor),
-        b'M' => message::decode(&mut cursor),
-        other => Err(DecodeError::UnknownMessage(other)),
-    }?;
+    let kind = cursor.u8()?;
+    let message = body(kind, &mut cursor)?;
     cursor.finish()?;
     Ok(message)
 }
 
+/// Decodes what follows a message's first byte, as version 1 has it.
+fn body(kind: u8, cursor: &mut Cursor) -> Result<LogicalMessage, DecodeError> {
+    match kind {
+        b'B' => begin::decode(cursor),
+        b'C' => commit::decode(cursor),
+        b'O' => origin::decode(cursor),
+        b'R' => relation::decode(cursor),
+        b'Y' => type_definition::decode(cursor),
+        b'I' => insert::decode(cursor),
+        b'U' => update::decode(cursor),
+        b'D' => delete::decode(cursor),
+        b'T' => truncate::decode(cursor),
+        b'M' => message::decode(cursor),
+        other => Err(DecodeError::UnknownMessage(other)),
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// One valid message of each kind, with its meaning.
-    fn samples() -> Vec<(Vec<u8>, LogicalMessage)> {
+    pub(super) fn samples() -> Vec<(Vec<u8>, LogicalMessage)> {
         let text = |text: &'static str| TupleValue::Text(Bytes::from_static(text.as_bytes()));
         let row = TupleData::from_iter([text("1"), TupleValue::Null, text("é"), TupleValue::Unchanged]);
         let key = TupleData::from_iter([text("1"), TupleValue::Null, TupleValue::Null, TupleValue::Null]);

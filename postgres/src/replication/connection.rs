@@ -15,7 +15,7 @@ use super::query::{self, Row};
 use super::reader::ReplicationReader;
 use super::timeline::{self, TimelineSwitch};
 use super::writer::ReplicationWriter;
-use super::{CreatedSlot, SlotLifetime, SystemIdentity, authenticate};
+use super::{CreatedSlot, SlotLifetime, StartOptions, SystemIdentity, authenticate};
 use crate::dial::{self, Login, SERVER_ROLE_SQL, ServerRole, Session};
 use crate::error::ServerError;
 use crate::transport::{Route, SocketOptions, Transport};
@@ -97,8 +97,7 @@ impl ReplicationConnection {
         Ok(())
     }
 
-    /// Starts the stream of a slot, with protocol version 1, values as text, and logical messages where the server
-    /// [streams them](crate::ServerVersion::streams_messages) and they are asked for.
+    /// Starts the stream of a slot, with values as text.
     ///
     /// It begins with the first transaction whose commit ends past `start_lsn` and past the slot's confirmed
     /// position.
@@ -107,12 +106,12 @@ impl ReplicationConnection {
         slot: &SlotName,
         start_lsn: Lsn,
         publication: &PublicationName,
-        messages: bool,
+        options: StartOptions,
     ) -> Result<(ReplicationReader, ReplicationWriter), Error> {
-        let messages = if messages { ", messages 'true'" } else { "" };
         let command = format!(
-            "START_REPLICATION SLOT {} LOGICAL {start_lsn} (proto_version '1', publication_names {}{messages})",
+            "START_REPLICATION SLOT {} LOGICAL {start_lsn} ({}, publication_names {})",
             quote::identifier(slot.as_str()),
+            options.to_sql(),
             quote::literal(&quote::identifier(publication.as_str()))
         );
         self.cancel.command_begins();

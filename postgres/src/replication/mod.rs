@@ -24,6 +24,7 @@ mod copy_out;
 mod frames;
 #[cfg(test)]
 mod fuzz;
+mod options;
 mod query;
 mod reader;
 mod timeline;
@@ -34,6 +35,7 @@ use strait_proto::Lsn;
 pub use catch_up::{CopyPosition, SliceBounds, SlotCopy};
 pub use connection::ReplicationConnection;
 pub use copy_out::CopyOut;
+pub use options::StartOptions;
 pub use reader::{ReplicationMessage, ReplicationReader};
 pub use timeline::TimelineSwitch;
 pub use writer::{ReplicationWriter, StandbyStatus};

@@ -41,6 +41,7 @@ impl Arrivals {
     pub(crate) fn arrived(&self, frame: &ChangeFrame, received: Instant) {
         let position = frame.changes.last().and_then(|change| match &change.change {
             Some(Kind::Commit(commit)) => Some(Lsn(commit.end_lsn)),
+            Some(Kind::StreamCommit(commit)) => Some(Lsn(commit.end_lsn)),
             Some(Kind::Progress(progress)) => Some(Lsn(progress.progress_lsn)),
             _ => None,
         });

@@ -132,6 +132,13 @@ fn take_in(assembly: &mut Assembly, frame: v1::ChangeFrame) -> Result<u64, Error
                 assembly.row(&Arc::clone(relation), row)?;
             }
             Kind::Relation(_) => return Err(Error::protocol("a definition needs the database")),
+            Kind::StreamStart(_)
+            | Kind::StreamStop(_)
+            | Kind::StreamSubtransaction(_)
+            | Kind::StreamCommit(_)
+            | Kind::StreamAbort(_) => {
+                return Err(Error::protocol("a piece of a transaction goes to the spool"));
+            }
         }
     }
     Ok(assembly.end_frame(cost))

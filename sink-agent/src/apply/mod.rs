@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  gRPC ──frames──► receive ──batches (at most 2)──► execute ──► PostgreSQL
-//!   ▲               assemble whole transactions,     one transaction each: fence and position,
+//!   ▲            spool ⇄  │
+//!   │               assemble whole transactions,     one transaction each: fence and position,
 //!   │               match relations, fold, plan      deletes, updates, inserts; COMMIT
 //!   │                    ▲                              │
 //!   │                    └──────── done ────────────────┤
@@ -29,6 +30,7 @@ pub(crate) mod connection;
 mod copy_text;
 mod execute;
 mod executor;
+mod feed;
 mod fold;
 #[cfg(test)]
 mod fuzz;
@@ -47,6 +49,8 @@ mod tuple;
 pub(crate) use change::Truncation;
 pub(crate) use truncate::truncate;
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use strait_postgres::{Client, ConnectionUri};
 use strait_proto::{Lsn, v1};
@@ -57,6 +61,7 @@ use v1::stream_changes_response::Message;
 
 use crate::error::Error;
 use crate::foreign_keys::ForeignKeys;
+use crate::spool::{SpoolSpace, Spools};
 use crate::store::{Claim, Progress};
 
 use arrivals::Arrivals;
@@ -64,7 +69,7 @@ use assembly::{Assembly, StreamedTable};
 use connection::Connection;
 use execute::Execution;
 use executor::Executor;
-use receive::{Receiver, Relations};
+use receive::{Intake, Receiver, Relations};
 use replies::Replies;
 
 /// Bytes of frames that may be under way: more than what waits and what is executed hold together.
@@ -80,6 +85,8 @@ pub(crate) struct Stream {
     pub(crate) client: Client,
     pub(crate) inbound: Streaming<v1::StreamChangesRequest>,
     pub(crate) replies: Replies,
+    /// Where transactions in progress are kept.
+    pub(crate) spool: Arc<SpoolSpace>,
 }
 
 impl Stream {
@@ -99,7 +106,9 @@ impl Stream {
         let executor = Executor::new(connection, self.claim.clone(), resume_lsn).await?;
 
         let streamed = streamed_tables(&tables, &model);
-        let ready = v1::StreamReady { resume_lsn: resume_lsn.0, credit_bytes: CREDIT_BYTES, tables };
+        let streaming = self.spool.accepts();
+        let ready =
+            v1::StreamReady { resume_lsn: resume_lsn.0, credit_bytes: CREDIT_BYTES, tables, streaming };
         self.replies.send(Message::Ready(ready)).await?;
 
         let (batches, to_execute) = mpsc::channel(1);
@@ -109,6 +118,7 @@ impl Stream {
             inbound: self.inbound,
             assembly: Assembly::new(resume_lsn, streamed),
             relations: Relations::new(self.client),
+            intake: Intake::new(Spools::new(self.spool)),
             batches,
             done,
             replies: self.replies.clone(),

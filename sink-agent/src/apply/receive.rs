@@ -3,13 +3,18 @@
 //! It reads on while the executor works, as long as there is room, and plans a full batch ahead. Relations
 //! are matched to tables here, over a connection of their own, so that the order of the stream is all that
 //! decides.
+//!
+//! What arrives of a transaction in progress goes to the spool. With its commit it is fed from there, piece by
+//! piece as room allows, before anything further of the frame, or another frame, is taken in.
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use prost::Message as _;
 use strait_postgres::Client;
-use strait_proto::v1::{self, RelationDefinition, change, stream_changes_request::Message};
+use strait_proto::v1::stream_changes_request::Message;
+use strait_proto::v1::stream_changes_response::Message as Reply;
+use strait_proto::v1::{self, RelationDefinition, change};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Streaming;
@@ -18,12 +23,14 @@ use super::arrivals::{Arrivals, Room};
 use super::assembly::{Assembly, Pending};
 use super::batch::Batch;
 use super::change::Operation;
+use super::feed::{Feed, Unfed};
 use super::plan::{Exceptions, Unplanned, plan};
 use super::relation::Relation;
 use super::replies::Replies;
 use super::target::Target;
 use super::the_other_says_why;
 use crate::error::Error;
+use crate::spool::{SpoolError, Spools};
 
 /// Batches that may be with the executor: one that it runs, one that waits.
 const EXECUTING_MAX: usize = 2;
@@ -35,6 +42,7 @@ pub(crate) struct Receiver {
     pub(crate) inbound: Streaming<v1::StreamChangesRequest>,
     pub(crate) assembly: Assembly,
     pub(crate) relations: Relations,
+    pub(crate) intake: Intake,
     pub(crate) batches: mpsc::Sender<Batch>,
     /// One message for each batch that is done.
     pub(crate) done: mpsc::Receiver<()>,
@@ -43,6 +51,24 @@ pub(crate) struct Receiver {
     pub(crate) arrivals: Arrivals,
     /// The trace context of the last frame.
     pub(crate) traceparent: String,
+}
+
+/// What was received and is still to be taken in.
+pub(crate) struct Intake {
+    spools: Spools,
+    /// A transaction from the spool: first.
+    feed: Option<Feed>,
+    /// The rest of a frame: then.
+    frame: Option<OpenFrame>,
+}
+
+/// A frame of which something is left.
+struct OpenFrame {
+    changes: std::vec::IntoIter<v1::Change>,
+    /// The credit that it cost.
+    cost: u64,
+    /// What of that went to the spool.
+    spooled: u64,
 }
 
 impl Receiver {
@@ -62,13 +88,23 @@ impl Receiver {
                 }
                 executing += 1;
             }
+            if self.intake.is_pending() && self.assembly.has_room() {
+                while self.done.try_recv().is_ok() {
+                    executing -= 1;
+                }
+                match self.take_in().await {
+                    Ok(()) => continue,
+                    Err(Unfed::Failed(error)) => return Err(error),
+                    Err(Unfed::Spool(error)) => return self.put_off(&error).await,
+                }
+            }
             room.note(self.assembly.has_room(), Instant::now());
             tokio::select! {
                 done = self.done.recv() => match done {
                     Some(()) => executing -= 1,
                     None => return the_other_says_why().await,
                 },
-                request = self.inbound.message(), if self.assembly.has_room() => {
+                request = self.inbound.message(), if !self.intake.is_pending() && self.assembly.has_room() => {
                     let request = request.map_err(|status| {
                         tracing::debug!(%status, "the change stream broke");
                         Error::Stopped
@@ -83,30 +119,102 @@ impl Receiver {
                     }
                     next_sequence += 1;
                     self.arrivals.arrived(&frame, room.received(Instant::now()));
-                    let free = self.frame(frame).await?;
-                    self.replies.credit(free).await?;
+                    self.open_frame(frame);
                 }
             }
         }
     }
 
-    /// Returns the credit that goes back at once.
-    async fn frame(&mut self, frame: v1::ChangeFrame) -> Result<u64, Error> {
+    fn open_frame(&mut self, frame: v1::ChangeFrame) {
         let cost = frame.encoded_len() as u64;
         self.traceparent = frame.traceparent;
-        for change in frame.changes {
+        self.intake.frame = Some(OpenFrame { changes: frame.changes.into_iter(), cost, spooled: 0 });
+    }
+
+    /// Takes in some of what is pending.
+    async fn take_in(&mut self) -> Result<(), Unfed> {
+        if let Some(feed) = &mut self.intake.feed {
+            if feed.go_on(&mut self.relations, &mut self.assembly).await? {
+                self.intake.feed = None;
+            }
+            return Ok(());
+        }
+        let Some(mut frame) = self.intake.frame.take() else {
+            return Ok(());
+        };
+        while let Some(change) = frame.changes.next() {
             let change =
                 change.change.ok_or_else(|| Error::protocol("a change of a kind that is not known"))?;
-            match change {
-                change::Change::Begin(begin) => self.assembly.begin(begin)?,
-                change::Change::Commit(commit) => self.assembly.commit(commit)?,
-                change::Change::Relation(definition) => self.relations.define(definition).await?,
-                change::Change::Row(row) => self.assembly.row(self.relations.get(row.relation_id)?, row)?,
-                change::Change::Truncate(truncate) => self.assembly.truncate(truncate)?,
-                change::Change::Progress(progress) => self.assembly.progress(progress)?,
+            frame.spooled += self.change(change).await?;
+            if self.intake.feed.is_some() {
+                self.intake.frame = Some(frame);
+                return Ok(());
             }
         }
-        Ok(self.assembly.end_frame(cost))
+        // What lies in the spool keeps no credit: it may be more than there is.
+        let free = frame.spooled + self.assembly.end_frame(frame.cost - frame.spooled);
+        Ok(self.replies.credit(free).await?)
+    }
+
+    /// Takes a change in. Returns how many bytes of it went to the spool.
+    async fn change(&mut self, change: change::Change) -> Result<u64, Unfed> {
+        use change::Change as Kind;
+        let spools = &mut self.intake.spools;
+        match change {
+            Kind::StreamStart(start) => spools.start(start.xid)?,
+            Kind::StreamStop(_) => spools.stop()?,
+            Kind::StreamSubtransaction(subtransaction) => spools.subtransaction(subtransaction.subxid)?,
+            Kind::StreamAbort(abort) => spools.abort(abort.xid, abort.subxid).await?,
+            Kind::StreamCommit(commit) => {
+                let reader = spools.commit(commit.xid).await?;
+                tracing::debug!(xid = commit.xid, bytes = reader.bytes(), "applying what was spooled");
+                self.intake.feed = Some(Feed::begin(reader, commit, &mut self.assembly)?);
+            }
+            change @ (Kind::Relation(_) | Kind::Row(_) | Kind::Truncate(_)) if spools.in_block() => {
+                let change = v1::Change { change: Some(change) };
+                spools.push(&change).await?;
+                return Ok(change.encoded_len() as u64);
+            }
+            Kind::Begin(begin) => self.assembly.begin(begin)?,
+            Kind::Commit(commit) => self.assembly.commit(commit)?,
+            Kind::Relation(definition) => self.relations.define(definition).await?,
+            Kind::Row(row) => self.assembly.row(self.relations.get(row.relation_id)?, row)?,
+            Kind::Truncate(truncate) => self.assembly.truncate(truncate)?,
+            Kind::Progress(progress) => self.assembly.progress(progress)?,
+        }
+        Ok(0)
+    }
+
+    /// A transaction in progress cannot be kept. The session ends for that: the source opens the next one without
+    /// streaming, so that the transaction comes whole. Everything spooled is discarded and comes again.
+    async fn put_off(mut self, error: &SpoolError) -> Result<(), Error> {
+        if let SpoolError::OutOfTurn(what) = error {
+            return Err(Error::protocol(*what));
+        }
+        let xid = self.intake.put_off_by();
+        tracing::warn!(xid, %error, "transactions in progress cannot be kept");
+        self.intake.spools.clear();
+        let put_off = v1::StreamingPutOff { xid, reason: error.to_string() };
+        self.replies.send(Reply::StreamingPutOff(put_off)).await?;
+        // What is under way comes again. The source goes when it has read the reply, or is gone.
+        while let Ok(Some(_)) = self.inbound.message().await {}
+        Err(Error::Stopped)
+    }
+}
+
+impl Intake {
+    pub(crate) fn new(spools: Spools) -> Self {
+        Self { spools, feed: None, frame: None }
+    }
+
+    fn is_pending(&self) -> bool {
+        self.feed.is_some() || self.frame.is_some()
+    }
+
+    /// The transaction for whose time the source should not stream: the one whose file is read and cannot be, else the
+    /// largest.
+    fn put_off_by(&self) -> u32 {
+        self.feed.as_ref().map(Feed::xid).or_else(|| self.spools.largest()).unwrap_or_default()
     }
 }
 
@@ -131,18 +239,46 @@ fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
 /// The relations that the source has defined in this session.
 pub(crate) struct Relations {
     client: Client,
-    by_id: HashMap<u32, (RelationDefinition, Arc<Relation>)>,
+    by_id: HashMap<u32, Known>,
+    /// Those that transactions in progress have defined last. They count for them alone, but each one repeats
+    /// what the one before has said.
+    in_progress: HashMap<u32, Known>,
 }
+
+type Known = (RelationDefinition, Arc<Relation>);
 
 impl Relations {
     /// Reads the tables' shapes with `client`.
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, by_id: HashMap::new() }
+        Self { client, by_id: HashMap::new(), in_progress: HashMap::new() }
     }
 
-    /// Takes a definition in. The table's shape is read again, because a definition is repeated when
-    /// something changed.
+    /// Takes a definition in.
     async fn define(&mut self, definition: RelationDefinition) -> Result<(), Error> {
+        let relation = self.resolve(&definition).await?;
+        self.in_progress.remove(&definition.relation_id);
+        self.by_id.insert(definition.relation_id, (definition, relation));
+        Ok(())
+    }
+
+    /// The relation that a definition within a transaction in progress means.
+    pub(super) async fn define_in_progress(
+        &mut self,
+        definition: RelationDefinition,
+    ) -> Result<Arc<Relation>, Error> {
+        let relation_id = definition.relation_id;
+        let known = [self.in_progress.get(&relation_id), self.by_id.get(&relation_id)];
+        if let Some((_, relation)) = known.into_iter().flatten().find(|(known, _)| *known == definition) {
+            return Ok(Arc::clone(relation));
+        }
+        let relation = self.resolve(&definition).await?;
+        self.in_progress.insert(relation_id, (definition, Arc::clone(&relation)));
+        Ok(relation)
+    }
+
+    /// The relation that a definition means. The table's shape is read again, because a definition is repeated
+    /// when something changed.
+    async fn resolve(&self, definition: &RelationDefinition) -> Result<Arc<Relation>, Error> {
         let name =
             definition.target.as_ref().ok_or_else(|| Error::protocol("a relation without a target"))?;
         let target = Target::load(&self.client, name).await?;
@@ -150,15 +286,12 @@ impl Relations {
         // glance.
         let same = self.by_id.values().find(|(_, relation)| *relation.target == target);
         let target = same.map_or_else(|| Arc::new(target), |(_, relation)| Arc::clone(&relation.target));
-        let relation = Relation::resolve(&definition, target)?;
-        match self.by_id.get(&definition.relation_id) {
+        let relation = Relation::resolve(definition, target)?;
+        Ok(match self.by_id.get(&definition.relation_id) {
             // Folding goes on where nothing has changed in fact.
-            Some((_, known)) if **known == relation => {}
-            _ => {
-                self.by_id.insert(definition.relation_id, (definition, Arc::new(relation)));
-            }
-        }
-        Ok(())
+            Some((_, known)) if **known == relation => Arc::clone(known),
+            _ => Arc::new(relation),
+        })
     }
 
     fn get(&self, relation_id: u32) -> Result<&Arc<Relation>, Error> {

@@ -15,7 +15,7 @@ use crate::capture::{SnapshotLease, publication, slot};
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
 use crate::sink::Sink;
-use crate::stream::{OnceMarker, StreamRun};
+use crate::stream::{OnceMarker, PutOff, StreamRun};
 
 /// The connections of an attempt.
 pub(super) struct Attempt<'a> {
@@ -37,6 +37,7 @@ impl Run {
         &self,
         lease: &mut Option<SnapshotLease>,
         marker: &mut OnceMarker,
+        put_off: PutOff,
     ) -> Result<(), RunError> {
         let client = self.connect().await?;
         let mut replication =
@@ -46,7 +47,7 @@ impl Run {
             v1::SourceIdentity { system_identifier: system.system_identifier, timeline: system.timeline };
         let (sink, opened) = Sink::open(&self.assign, identity).await?;
         let attempt = Attempt { run: self, client: Arc::new(client), sink };
-        attempt.go_on(opened, replication, lease, marker).await
+        attempt.go_on(opened, replication, lease, marker, put_off).await
     }
 
     async fn connect(&self) -> Result<Client, RunError> {
@@ -70,6 +71,7 @@ impl Attempt<'_> {
         replication: ReplicationConnection,
         lease: &mut Option<SnapshotLease>,
         marker: &mut OnceMarker,
+        put_off: PutOff,
     ) -> Result<(), RunError> {
         let begun = match &opened.checkpoint {
             None => self.begin_fresh(replication, lease).await?,
@@ -94,6 +96,7 @@ impl Attempt<'_> {
             copied,
             heartbeat: self.run.heartbeat,
             throttle: self.run.throttle.clone(),
+            put_off,
             tracker: &self.run.tracker,
         };
         Box::pin(stream.run(self.run.assign.once.then_some(marker))).await

@@ -7,8 +7,8 @@
 //!     └──────────────────────────────────────────────┴─► definite: failed, the run ends
 //! ```
 //!
-//! Nothing is remembered from one attempt to the next but the snapshot of an unfinished copy: the destination says where it
-//! stands, the catalog says what there is.
+//! Nothing is remembered from one attempt to the next but the snapshot of an unfinished copy, and which transaction puts the
+//! streaming of those in progress off: the destination says where it stands, the catalog says what there is.
 
 mod attempt;
 mod begin;
@@ -25,7 +25,7 @@ use crate::capture::SnapshotLease;
 use crate::error::RunError;
 use crate::reporter::Reporter;
 use crate::source::Source;
-use crate::stream::OnceMarker;
+use crate::stream::{OnceMarker, PutOff};
 
 /// An assignment, and what its run needs.
 pub(crate) struct Run {
@@ -46,10 +46,15 @@ impl Run {
     pub(crate) async fn run(&self, lease: &mut Option<SnapshotLease>) {
         let mut backoff = Backoff::default();
         let mut marker = OnceMarker::None;
+        let mut put_off = PutOff::None;
         loop {
-            let Err(error) = Box::pin(self.attempt(lease, &mut marker)).await else {
+            let Err(error) = Box::pin(self.attempt(lease, &mut marker, put_off)).await else {
                 return self.reporter.finished().await;
             };
+            if let Some(changed) = self.streaming_changes(&error).await {
+                put_off = changed;
+                continue;
+            }
             if matches!(error, RunError::SnapshotGone) || error.is_fenced() {
                 *lease = None;
             }
@@ -63,6 +68,22 @@ impl Run {
             let pause = backoff.next();
             self.reporter.interrupted(failure, backoff.attempt(), pause).await;
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Whether an attempt ended because the next one shall go with or without streaming of transactions in progress. Cannot
+    /// come again at once: without streaming nothing puts it off, and it is taken up again for a transaction that is over.
+    async fn streaming_changes(&self, error: &RunError) -> Option<PutOff> {
+        match error {
+            RunError::StreamingPutOff { xid, .. } => {
+                self.reporter.notice(error.to_string()).await;
+                Some(Some(*xid))
+            }
+            RunError::StreamingAgain => {
+                tracing::info!("{error}");
+                Some(None)
+            }
+            _ => None,
         }
     }
 }

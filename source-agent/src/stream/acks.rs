@@ -40,6 +40,9 @@ impl Acks<'_> {
                 Some(Message::Credit(credit)) => self.credit.grant(credit.bytes),
                 Some(Message::Object(result)) => self.reporter.objects(vec![result]).await,
                 Some(Message::Notice(notice)) => self.reporter.notice(notice.text).await,
+                Some(Message::StreamingPutOff(put_off)) => {
+                    return Err(RunError::StreamingPutOff { xid: put_off.xid, reason: put_off.reason });
+                }
                 Some(Message::Ready(_)) => {
                     return Err(RunError::transient("the sink-agent opened the change stream twice"));
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use strait_postgres::Client;
-use strait_postgres::pgoutput::{self, Relation};
+use strait_postgres::pgoutput::{Decoder, Relation, Streaming};
 use strait_proto::Lsn;
 use strait_proto::v1::{self, stream_changes_request::Message};
 use strait_runtime::trace_context::traceparent;
@@ -34,6 +34,8 @@ const VISIBLE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Shapes messages and sends them on.
 pub(super) struct Forward {
+    /// Of whoever is read at present.
+    pub(super) decoder: Decoder,
     pub(super) shape: Shape,
     pub(super) packer: FramePacker,
     /// What the message at hand became.
@@ -55,12 +57,15 @@ pub(super) struct Catalog {
 }
 
 impl Forward {
+    /// Another one is read from here on, which sends transactions in progress like this.
+    pub(super) fn reads(&mut self, streaming: Streaming) {
+        self.decoder = Decoder::new(streaming);
+    }
+
     /// Takes one message of the output plugin.
     pub(super) async fn message(&mut self, payload: Bytes) -> Result<(), RunError> {
-        let message = pgoutput::decode(payload)
-            .map_err(strait_postgres::Error::from)
-            .during("read the change stream")?;
-        match self.shape.message(message, &mut self.changes)? {
+        let decoded = self.decoder.decode(payload).map_err(strait_postgres::Error::from);
+        match self.shape.decoded(decoded.during("read the change stream")?, &mut self.changes)? {
             Step::Done => {}
             step => self.settle(step).await?,
         }
@@ -104,7 +109,10 @@ impl Forward {
                 Ok(())
             }
             Step::Unknown(relation) => self.look_up(relation).await,
-            Step::Bounded(leaves) => self.catalog.require_bounds(&leaves).await,
+            Step::Bounded(leaves) => {
+                let certain = self.catalog.require_bounds(&leaves).await;
+                certain.map_err(|error| self.shape.put_off(error))
+            }
         }
     }
 
@@ -115,6 +123,8 @@ impl Forward {
             leaves.refresh(&self.catalog.client, &self.catalog.reporter).await?;
             if leaves.table_of(relation.relation_id).is_some()
                 || leaves.is_excluded(relation.relation_id)
+                // Nobody else sees what a transaction in progress has made.
+                || self.shape.block_xid().is_some()
                 || Instant::now() >= deadline
             {
                 break;
@@ -129,6 +139,9 @@ impl Forward {
                 let name = format!("{}.{}", relation.schema, relation.name);
                 if leaves.is_excluded(relation.relation_id) {
                     tracing::debug!(relation = name, "changes of an excluded partition are left out");
+                } else if let Some(xid) = self.shape.block_xid() {
+                    let reason = format!("it changes {name}, which nobody else can see before it commits");
+                    return Err(RunError::StreamingPutOff { xid, reason });
                 } else {
                     let text = format!(
                         "changes of {name} are left out: it came and went, and is no partition of the task's tables now"

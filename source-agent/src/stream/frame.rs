@@ -87,6 +87,7 @@ impl FramePacker {
                 }
             }
             Some(Kind::Commit(commit)) => self.position_lsn = Lsn(commit.end_lsn),
+            Some(Kind::StreamCommit(commit)) => self.position_lsn = Lsn(commit.end_lsn),
             _ => {}
         }
         self.bytes += bytes;

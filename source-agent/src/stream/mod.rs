@@ -32,6 +32,7 @@ mod shape;
 mod slot_access;
 mod start;
 mod status;
+mod streaming;
 mod supervise;
 mod tables;
 mod throttle;
@@ -39,3 +40,4 @@ mod truncate;
 mod walsender;
 
 pub(crate) use run::{OnceMarker, StreamRun};
+pub(crate) use streaming::PutOff;

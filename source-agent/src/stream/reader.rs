@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use strait_postgres::pgoutput::Streaming;
 use strait_postgres::replication::{ReplicationMessage, ReplicationReader};
 use strait_proto::v1::StreamMode;
 use tokio::time::Instant;
@@ -53,6 +54,7 @@ impl Reader {
                 Some(walsender) => walsender,
                 None if self.wants_slices().await? => {
                     self.positions.set_mode(StreamMode::CatchUp);
+                    self.forward.reads(Streaming::Off);
                     tokio::select! {
                         caught_up = self.catch_up() => walsender = caught_up?,
                         () = stop.cancelled() => return Ok(()),
@@ -62,6 +64,7 @@ impl Reader {
                 None => self.slot.stream(self.forward.shape.position_lsn()).await?,
             };
             self.positions.set_mode(StreamMode::Streaming);
+            self.forward.reads(self.slot.options.streaming);
             let behind = tokio::select! {
                 behind = self.stream(&mut stream.reader) => behind,
                 ended = &mut stream.status => Err(ended?.err().unwrap_or_else(ended_by_source)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use strait_postgres::Client;
+use strait_postgres::pgoutput::Decoder;
 use strait_proto::{Lsn, v1};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use super::shape::Shape;
 use super::slot_access::SlotAccess;
 use super::start::{self, SinkStream};
 use super::status;
+use super::streaming::{self, PutOff};
 use super::supervise::{ProgressReport, Supervision};
 use super::tables::TableSet;
 use super::throttle::Throttle;
@@ -51,6 +53,7 @@ pub(crate) struct StreamRun<'a> {
     pub(crate) copied: Arc<CopyCounters>,
     pub(crate) heartbeat: Duration,
     pub(crate) throttle: watch::Receiver<v1::Throttle>,
+    pub(crate) put_off: PutOff,
     pub(crate) tracker: &'a TaskTracker,
 }
 
@@ -61,16 +64,17 @@ impl StreamRun<'_> {
         let resume_lsn = Lsn(ready.resume_lsn);
         let status_interval = status::status_interval(&self.client).await?;
         let version = self.client.server().await.during("read the source's version")?.version;
-        let messages = version.streams_messages();
+        let options = streaming::options(version, ready.streaming, self.put_off);
         self.client.batch_execute("SET synchronous_commit = off").await.during("prepare the heartbeat")?;
-        tracing::info!(%resume_lsn, credit_bytes = ready.credit_bytes, "streaming changes");
+        let credit_bytes = ready.credit_bytes;
+        tracing::info!(%resume_lsn, credit_bytes, in_progress = ?options.streaming, "streaming changes");
 
         let positions = Arc::new(Positions::new(resume_lsn));
         let throttle = Arc::new(Throttle::new(self.throttle.clone()));
         let mut packer = FramePacker::default();
         packer.set_limits(throttle.frame_limits());
         let credit = Arc::new(Credit::new(ready.credit_bytes));
-        let heartbeats = Arc::new(Heartbeats::new(self.session_name(), self.pulse(messages)));
+        let heartbeats = Arc::new(Heartbeats::new(self.session_name(), self.pulse(options.messages)));
         let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
         let stop = CancellationToken::new();
         let catalog = Catalog {
@@ -84,9 +88,10 @@ impl StreamRun<'_> {
                 client: Arc::clone(&self.client),
                 positions: Arc::clone(&positions),
                 status_interval,
-                messages,
+                options,
             },
             forward: Forward {
+                decoder: Decoder::default(),
                 shape: Shape::new(tables, resume_lsn),
                 packer,
                 changes: Vec::new(),
@@ -136,6 +141,7 @@ impl StreamRun<'_> {
             ended = heartbeats.run(&self.client, self.heartbeat) => ended,
             ended = supervision.run() => ended,
             ended = progress.run() => ended,
+            ended = streaming::again(self.put_off, &self.client, &positions) => ended,
             ended = fulfilled => ended,
         };
         if ended.is_ok() {

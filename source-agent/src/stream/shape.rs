@@ -4,12 +4,15 @@
 //! catalog has to be asked, it returns as a [`Step`] for the reader to settle.
 //!
 //! Only the task's tables pass, each from its beginning on; a transaction is announced with its first change that passes, and
-//! one without any becomes a position. Rows are passed on as the bytes that came.
+//! one without any becomes a position. Rows are passed on as the bytes that came. Transactions in progress have their own rules
+//! (`in_progress`).
+
+mod in_progress;
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use strait_postgres::pgoutput::{Begin, LogicalMessage, OldTuple, Relation, TupleData, TupleValue};
+use strait_postgres::pgoutput::{Begin, Decoded, LogicalMessage, OldTuple, Relation, TupleData, TupleValue};
 use strait_proto::Lsn;
 use strait_proto::v1::{self, ReplicaIdentity, RowOperation, change::Change as Kind};
 
@@ -18,6 +21,7 @@ use super::truncate;
 use crate::capture::heartbeat;
 use crate::capture::record::LeafRecord;
 use crate::error::RunError;
+use in_progress::{Block, InProgress};
 
 /// The prefix of Strait's own logical messages.
 pub(super) const MESSAGE_PREFIX: &str = "strait";
@@ -30,6 +34,12 @@ pub(super) struct Shape {
     position_lsn: Lsn,
     open: Option<Open>,
     relations: HashMap<u32, Known>,
+    /// Counts the definitions of relations, so that the newest of two can be told.
+    definitions: u64,
+    /// By their xids.
+    in_progress: HashMap<u32, InProgress>,
+    /// The block of one of those that is being read.
+    block: Option<Block>,
 }
 
 /// A transaction that has begun.
@@ -52,6 +62,8 @@ enum Known {
 }
 
 struct Mapped {
+    /// Which of the session's definitions it is.
+    order: u64,
     begin_lsn: Lsn,
     definition: v1::RelationDefinition,
     /// The sink has this definition.
@@ -72,10 +84,36 @@ pub(super) enum Step {
 
 impl Shape {
     pub(super) fn new(tables: TableSet, resume_lsn: Lsn) -> Self {
-        Self { tables, position_lsn: resume_lsn, open: None, relations: HashMap::new() }
+        Self {
+            tables,
+            position_lsn: resume_lsn,
+            open: None,
+            relations: HashMap::new(),
+            definitions: 0,
+            in_progress: HashMap::new(),
+            block: None,
+        }
     }
 
-    /// Answers a message with the changes to send.
+    /// Answers a message of a session that streams transactions in progress with the changes to send.
+    pub(super) fn decoded(
+        &mut self,
+        decoded: Decoded,
+        changes: &mut Vec<v1::Change>,
+    ) -> Result<Step, RunError> {
+        let Decoded { xid, message } = decoded;
+        match message {
+            LogicalMessage::StreamStart(start) => self.stream_start(start.xid)?,
+            LogicalMessage::StreamStop => self.stream_stop(changes)?,
+            LogicalMessage::StreamCommit(commit) => return self.stream_commit(commit, changes),
+            LogicalMessage::StreamAbort(abort) => self.stream_abort(abort, changes)?,
+            message if self.block.is_some() => return self.in_block(xid, message, changes),
+            message => return self.message(message, changes),
+        }
+        Ok(Step::Done)
+    }
+
+    /// Answers a message of a whole transaction, or of none, with the changes to send.
     pub(super) fn message(
         &mut self,
         message: LogicalMessage,
@@ -103,20 +141,27 @@ impl Shape {
                 self.open_mut("a message")?.message = Some(content);
             }
             LogicalMessage::Message { .. } | LogicalMessage::Origin | LogicalMessage::Type => {}
+            LogicalMessage::StreamStart(_)
+            | LogicalMessage::StreamStop
+            | LogicalMessage::StreamCommit(_)
+            | LogicalMessage::StreamAbort(_) => {
+                return Err(out_of_turn("a transaction in progress, which was not asked for"));
+            }
         }
         Ok(Step::Done)
     }
 
-    /// Everything before `wal_end_lsn` has been sent, says the walsender. Counts between transactions alone.
+    /// Everything before `wal_end_lsn` has been sent, says the walsender. Counts between transactions alone; those in progress
+    /// commit past it.
     pub(super) fn keepalive(&mut self, wal_end_lsn: Lsn, changes: &mut Vec<v1::Change>) {
-        if self.open.is_none() {
+        if self.open.is_none() && self.block.is_none() {
             self.advance(wal_end_lsn, changes);
         }
     }
 
-    /// No transaction is open.
+    /// No transaction is open, and none has been sent in part.
     pub(super) fn is_between_transactions(&self) -> bool {
-        self.open.is_none()
+        self.open.is_none() && self.in_progress.is_empty()
     }
 
     /// Everything before it is durable, or has been answered.
@@ -132,7 +177,7 @@ impl Shape {
 
     /// An unknown relation is none of the task's.
     pub(super) fn ignore(&mut self, relation: &Relation) {
-        self.relations.insert(relation.relation_id, Known::Ignored);
+        self.relations_here().insert(relation.relation_id, Known::Ignored);
     }
 
     fn begin(&mut self, begin: Begin) -> Result<(), RunError> {
@@ -172,29 +217,41 @@ impl Shape {
     }
 
     fn relation(&mut self, relation: Relation) -> Step {
+        let relation_id = relation.relation_id;
         if heartbeat::is_table(&relation.schema, &relation.name) {
             let content = relation.columns.iter().position(|column| column.name == heartbeat::CONTENT);
             let known = content.map_or(Known::Ignored, Known::Heartbeat);
-            self.relations.insert(relation.relation_id, known);
+            self.relations_here().insert(relation_id, known);
             return Step::Done;
         }
-        let Some(table) = self.tables.of_relation(relation.relation_id) else {
-            return match self.relations.get(&relation.relation_id) {
-                Some(Known::Ignored) => Step::Done,
+        let Some(table) = self.tables.of_relation(relation_id) else {
+            return match self.relations.get(&relation_id) {
+                Some(Known::Ignored) => {
+                    self.relations_here().insert(relation_id, Known::Ignored);
+                    Step::Done
+                }
                 _ => Step::Unknown(relation),
             };
         };
         let target = table.name.clone();
         let target = target.unwrap_or_else(|| v1::TableName::new(&*relation.schema, &*relation.name));
-        let (relation_id, begin_lsn) = (relation.relation_id, table.begin_lsn);
+        let begin_lsn = table.begin_lsn;
         let definition = definition(relation, table.table_id, target);
-        let announced = match self.relations.get(&relation_id) {
-            Some(Known::Mapped(known)) => known.announced && known.definition == definition,
-            _ => false,
-        };
-        let mapped = Mapped { begin_lsn, definition, announced };
-        self.relations.insert(relation_id, Known::Mapped(Box::new(mapped)));
+        self.definitions += 1;
+        let order = self.definitions;
+        let relations = self.relations_here();
+        let announced = has_announced(relations, &definition);
+        let mapped = Mapped { order, begin_lsn, definition, announced };
+        relations.insert(relation_id, Known::Mapped(Box::new(mapped)));
         Step::Done
+    }
+
+    /// The relations described to whoever is being read: a transaction in progress knows only its own.
+    fn relations_here(&mut self) -> &mut HashMap<u32, Known> {
+        match self.block.as_ref().and_then(|block| self.in_progress.get_mut(&block.xid)) {
+            Some(transaction) => &mut transaction.relations,
+            None => &mut self.relations,
+        }
     }
 
     fn row(
@@ -224,23 +281,8 @@ impl Shape {
             return Ok(());
         }
         open.announce(changes);
-        if !mapped.announced {
-            mapped.announced = true;
-            changes.push(v1::Change { change: Some(Kind::Relation(mapped.definition.clone())) });
-        }
-        let (old_tuple, old_is_full) = match old {
-            None => (Bytes::new(), false),
-            Some(OldTuple::Key(tuple)) => (tuple.as_bytes(), false),
-            Some(OldTuple::Full(tuple)) => (tuple.as_bytes(), true),
-        };
-        let row = v1::RowChange {
-            relation_id,
-            operation: operation.into(),
-            old_tuple,
-            old_is_full,
-            new_tuple: new.map(|tuple| tuple.as_bytes()).unwrap_or_default(),
-        };
-        changes.push(v1::Change { change: Some(Kind::Row(row)) });
+        mapped.announce(changes);
+        changes.push(row_change(relation_id, operation, old, new));
         Ok(())
     }
 
@@ -283,6 +325,44 @@ impl Open {
             changes.push(v1::Change { change: Some(Kind::Begin(begin)) });
         }
     }
+}
+
+impl Mapped {
+    fn announce(&mut self, changes: &mut Vec<v1::Change>) {
+        if !self.announced {
+            self.announced = true;
+            changes.push(v1::Change { change: Some(Kind::Relation(self.definition.clone())) });
+        }
+    }
+}
+
+/// Whether the sink has exactly this definition.
+fn has_announced(relations: &HashMap<u32, Known>, definition: &v1::RelationDefinition) -> bool {
+    match relations.get(&definition.relation_id) {
+        Some(Known::Mapped(known)) => known.announced && known.definition == *definition,
+        _ => false,
+    }
+}
+
+fn row_change(
+    relation_id: u32,
+    operation: RowOperation,
+    old: Option<OldTuple>,
+    new: Option<TupleData>,
+) -> v1::Change {
+    let (old_tuple, old_is_full) = match old {
+        None => (Bytes::new(), false),
+        Some(OldTuple::Key(tuple)) => (tuple.as_bytes(), false),
+        Some(OldTuple::Full(tuple)) => (tuple.as_bytes(), true),
+    };
+    let row = v1::RowChange {
+        relation_id,
+        operation: operation.into(),
+        old_tuple,
+        old_is_full,
+        new_tuple: new.map(|tuple| tuple.as_bytes()).unwrap_or_default(),
+    };
+    v1::Change { change: Some(Kind::Row(row)) }
 }
 
 fn definition(relation: Relation, table_id: u32, target: v1::TableName) -> v1::RelationDefinition {

@@ -5,7 +5,7 @@ use strait_postgres::pgoutput::{Commit, RelationColumn, TupleValue};
 use super::super::tables::SyncedTable;
 use super::*;
 
-const RESUME: u64 = 1000;
+pub(super) const RESUME: u64 = 1000;
 
 fn leaf(relation_id: u32, bounds: &str) -> LeafRecord {
     LeafRecord {
@@ -19,7 +19,7 @@ fn leaf(relation_id: u32, bounds: &str) -> LeafRecord {
 }
 
 /// Table 1 began early, table 2 at 2000; 10 is flattened from leaves 11 and 12.
-fn shape() -> Shape {
+pub(super) fn shape() -> Shape {
     let table = |table_id, begin, leaves| SyncedTable {
         table_id,
         name: Some(v1::TableName::new("s", format!("t{table_id}"))),
@@ -31,20 +31,20 @@ fn shape() -> Shape {
     Shape::new(tables, Lsn(RESUME))
 }
 
-fn begin(commit_lsn: u64) -> LogicalMessage {
+pub(super) fn begin(commit_lsn: u64) -> LogicalMessage {
     LogicalMessage::Begin(Begin { final_lsn: Lsn(commit_lsn), commit_time_us: 5, xid: 7 })
 }
 
-fn commit(commit_lsn: u64) -> LogicalMessage {
+pub(super) fn commit(commit_lsn: u64) -> LogicalMessage {
     let (commit_lsn, end_lsn) = (Lsn(commit_lsn), Lsn(commit_lsn + 8));
     LogicalMessage::Commit(Commit { commit_lsn, end_lsn, commit_time_us: 5 })
 }
 
-fn relation(relation_id: u32, columns: &[&str]) -> LogicalMessage {
+pub(super) fn relation(relation_id: u32, columns: &[&str]) -> LogicalMessage {
     LogicalMessage::Relation(described(relation_id, columns))
 }
 
-fn described(relation_id: u32, columns: &[&str]) -> Relation {
+pub(super) fn described(relation_id: u32, columns: &[&str]) -> Relation {
     let column = |name: &&str| RelationColumn {
         key: *name == "id",
         name: (*name).to_owned(),
@@ -64,17 +64,17 @@ fn tuple(text: &'static str) -> TupleData {
     TupleData::from_iter([TupleValue::Text(Bytes::from_static(text.as_bytes()))])
 }
 
-fn insert(relation_id: u32) -> LogicalMessage {
+pub(super) fn insert(relation_id: u32) -> LogicalMessage {
     LogicalMessage::Insert { relation_id, new: tuple("1") }
 }
 
-fn truncate(relation_ids: &[u32]) -> LogicalMessage {
+pub(super) fn truncate(relation_ids: &[u32]) -> LogicalMessage {
     let relation_ids = relation_ids.to_vec();
     LogicalMessage::Truncate { relation_ids, cascade: false, restart_identity: true }
 }
 
 /// What is sent for the messages, as one word each.
-fn words(shape: &mut Shape, messages: Vec<LogicalMessage>) -> Vec<String> {
+pub(super) fn words(shape: &mut Shape, messages: Vec<LogicalMessage>) -> Vec<String> {
     let mut changes = Vec::new();
     for message in messages {
         shape.message(message, &mut changes).unwrap();
@@ -82,7 +82,7 @@ fn words(shape: &mut Shape, messages: Vec<LogicalMessage>) -> Vec<String> {
     changes.iter().map(word).collect()
 }
 
-fn word(change: &v1::Change) -> String {
+pub(super) fn word(change: &v1::Change) -> String {
     match change.change.as_ref().unwrap() {
         Kind::Begin(begin) => format!("begin {}", begin.commit_lsn),
         Kind::Commit(commit) => format!("commit {}-{}", commit.commit_lsn, commit.end_lsn),
@@ -93,6 +93,11 @@ fn word(change: &v1::Change) -> String {
             format!("truncate {}", relations.collect::<Vec<_>>().join(" "))
         }
         Kind::Progress(progress) => format!("progress {}", progress.progress_lsn),
+        Kind::StreamStart(start) => format!("block of {}", start.xid),
+        Kind::StreamStop(_) => "end of block".to_owned(),
+        Kind::StreamSubtransaction(it) => format!("subtransaction {}", it.subxid),
+        Kind::StreamCommit(it) => format!("commit of {} {}-{}", it.xid, it.commit_lsn, it.end_lsn),
+        Kind::StreamAbort(it) => format!("abort of {} in {}", it.subxid, it.xid),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_postgres::Client;
-use strait_postgres::replication::SlotCopy;
+use strait_postgres::replication::{SlotCopy, StartOptions};
 use strait_proto::Lsn;
 use tokio_postgres::error::SqlState;
 
@@ -25,8 +25,8 @@ pub(super) struct SlotAccess {
     pub(super) positions: Arc<Positions>,
     /// How often a walsender hears from us.
     pub(super) status_interval: Duration,
-    /// The server streams logical messages.
-    pub(super) messages: bool,
+    /// How the stream is started.
+    pub(super) options: StartOptions,
 }
 
 impl SlotAccess {
@@ -38,7 +38,7 @@ impl SlotAccess {
             slot::release(&self.client, &source.slot, &source.application_name).await?;
             self.verify(position_lsn).await?;
             let connection = source.connect_replication().await.during("connect for the change stream")?;
-            match connection.start(&source.slot, position_lsn, &source.publication, self.messages).await {
+            match connection.start(&source.slot, position_lsn, &source.publication, self.options).await {
                 Err(error)
                     if error.sqlstate() == Some(&SqlState::OBJECT_IN_USE) && attempt < START_ATTEMPTS_MAX =>
                 {
@@ -67,7 +67,7 @@ impl SlotAccess {
             &source.slot,
             name,
             &source.publication,
-            self.messages,
+            self.options.messages,
             position_lsn,
         );
         match copied.await {

@@ -231,6 +231,7 @@ async fn receive(
             resume_lsn: state.checkpoint.as_ref().unwrap().durable_lsn,
             credit_bytes: CREDIT,
             tables: state.states.values().cloned().collect(),
+            streaming: false,
         };
         (ready, session)
     };

@@ -34,6 +34,7 @@ async fn a_huge_transaction_passes_in_constant_memory() -> Result<()> {
     scenario.source.run(&sql).await?;
     scenario.settle_within(deadline).await?;
     scenario.assert_equal().await?;
+    ensure!(scenario.streamed().await? > 0, "the transaction has not passed through the spool");
     for part in [Part::SourceAgent, Part::SinkAgent, Part::Coordinator] {
         let peak = scenario.processes()?.memory_peak(part)?;
         eprintln!("{part:?}: memory peak {} MiB", peak >> 20);

@@ -32,6 +32,8 @@ mod precheck;
 mod schema;
 mod sequences;
 mod spine;
+mod streaming;
+mod streaming_faults;
 mod sync_command;
 mod throttle;
 mod versions;
