@@ -293,7 +293,7 @@ fn filled(leaf: &LeafRecord) -> RunError {
         leaf.schema, leaf.name
     );
     let remedy = "Release the task and start it again: it copies the table with all its partitions. At PostgreSQL 12, make \
-                  new partitions a minute before they are used.";
+                  new partitions some minutes before they are used, and none during the full copy.";
     RunError::definite(cause, remedy)
 }
 

@@ -4,12 +4,25 @@ use anyhow::{Result, ensure};
 use strait_tests::database::Database;
 use strait_tests::pair::Pair;
 use strait_tests::scenario::Scenario;
+use strait_tests::version::PgVersion::{self, V12, V15};
 use strait_tests::wait::{eventually, patience};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_slot_of_an_idle_database_follows_the_server() -> Result<()> {
-    let pair = Pair::own().await?;
-    let mut scenario = Scenario::on(&pair, "idle").await?;
+    slot_follows(&Pair::own().await?).await
+}
+
+/// There an update of a table stands in for the logical message.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slot_of_an_idle_old_database_follows_as_well() -> Result<()> {
+    match Pair::of_versions(V12, PgVersion::installed().unwrap_or(V15)).await? {
+        Some(pair) => slot_follows(&pair).await,
+        None => Ok(()),
+    }
+}
+
+async fn slot_follows(pair: &Pair) -> Result<()> {
+    let mut scenario = Scenario::on(pair, "idle").await?;
     let busy = Database::create(&pair.source, "busy").await?;
     busy.run("CREATE TABLE noise (v text)").await?;
     scenario.start().await?;

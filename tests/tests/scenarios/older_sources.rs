@@ -94,6 +94,53 @@ async fn a_heartbeats_table_of_another_role_fails_the_precheck() -> Result<()> {
     scenario.finish().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn once_ends_at_a_mark_in_the_table() -> Result<()> {
+    let Some(pair) = pair().await? else { return Ok(()) };
+    let mut scenario = Scenario::on(&pair, "once").await?;
+    scenario.source.run("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)").await?;
+    let spec = scenario.spec();
+    scenario.create_in_process(spec).await?;
+    scenario.run_until(TaskState::Finished).await?;
+    ensure!(scenario.destination.number("SELECT count(*) FROM t").await? == 1);
+    scenario.finish().await
+}
+
+/// Schema `strait` of the database in the middle holds the progress of one task and the heartbeat of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_may_be_the_destination_of_one_task_and_the_source_of_another() -> Result<()> {
+    let Some(pair) = pair().await? else { return Ok(()) };
+    let [first, middle, last] = [
+        Database::create(&pair.source, "first").await?,
+        Database::create(&pair.source, "middle").await?,
+        Database::create(&pair.source, "last").await?,
+    ];
+    let mut scenario = Scenario::between(first, middle).await?;
+    scenario.destination.run("CREATE TABLE own (a int PRIMARY KEY)").await?;
+    let spec = scenario.spec();
+    let mut onwards = spec.clone();
+    scenario.create_in_process(spec).await?;
+
+    onwards.name = "onwards".into();
+    onwards.source.as_mut().context("a source")?.database = scenario.destination.name().to_owned();
+    onwards.destination.as_mut().context("a destination")?.database = last.name().to_owned();
+    let onwards = scenario.tasks.create(onwards).await?.task_id;
+    scenario.tasks.start(&onwards, false).await?;
+    scenario.tasks.wait_for(&onwards, TaskState::Incremental, patience()).await?;
+
+    // The heartbeat's table is there before the progress is.
+    scenario.run_until(TaskState::Incremental).await?;
+    scenario.settle().await?;
+    scenario.destination.run("INSERT INTO own VALUES (1)").await?;
+    eventually("the second task goes on", patience(), async || {
+        Ok((last.number("SELECT count(*) FROM own").await? == 1).then_some(()))
+    })
+    .await?;
+    scenario.tasks.release(&onwards).await?;
+    scenario.settle().await?;
+    scenario.finish().await
+}
+
 const TREE: &str = "
     CREATE TABLE p (a int PRIMARY KEY, b text) PARTITION BY LIST (a);
     CREATE TABLE p_1 PARTITION OF p FOR VALUES IN (1, 2);
@@ -107,17 +154,22 @@ async fn a_new_partition_is_published_while_it_is_empty() -> Result<()> {
     let mut scenario = Scenario::on(&pair, "leaf").await?;
     scenario.source.run(TREE).await?;
     scenario.start().await?;
+    // A transaction that is older than the partition and outlives its publishing.
+    let straddling = scenario.source.connect().await?;
+    straddling.batch_execute("BEGIN; INSERT INTO fence VALUES (-1)").await?;
     scenario.source.run("CREATE TABLE p_2_2 PARTITION OF p_2 FOR VALUES IN (4)").await?;
     eventually("the new partition is published", patience(), async || {
         let published = "SELECT count(*) FROM pg_publication_tables WHERE tablename = 'p_2_2'";
         Ok((scenario.source.number(published).await? == 1).then_some(()))
     })
     .await?;
+    straddling.batch_execute("INSERT INTO p VALUES (4, 'straddling'); COMMIT").await?;
+    scenario.assert_equal().await?;
     for sql in [
-        "INSERT INTO p VALUES (2, 'streamed'), (4, 'streamed')",
+        "INSERT INTO p VALUES (2, 'streamed')",
         "UPDATE p SET b = 'changed' WHERE a IN (3, 4)",
         // Between leaves, into the new one and out of it.
-        "BEGIN; UPDATE p SET a = 2 WHERE a = 4 AND false; DELETE FROM p WHERE a = 2; UPDATE p SET a = 2 WHERE a = 4; COMMIT",
+        "BEGIN; DELETE FROM p WHERE a = 2; UPDATE p SET a = 2 WHERE a = 4; COMMIT",
         "UPDATE p SET a = 4 WHERE a = 3",
     ] {
         scenario.source.run(sql).await?;

@@ -1,6 +1,7 @@
 //! Pairs of different versions, the oldest with the newest in both directions.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use strait_tests::database::Database;
 use strait_tests::pair::Pair;
 use strait_tests::scenario::Scenario;
 use strait_tests::version::PgVersion::{self, V12, V18};
@@ -38,6 +39,19 @@ fn pairs() -> Result<Vec<(PgVersion, PgVersion)>> {
         Ok((source.parse()?, destination.parse()?))
     };
     chosen.split(',').map(pair).collect()
+}
+
+/// A setting that older servers do not know, and would refuse at the startup, is pinned all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_session_stays() -> Result<()> {
+    let pair = Pair::shared().await?;
+    let database = Database::create(&pair.destination, "timeout").await?;
+    let settings = format!("ALTER DATABASE {} SET idle_session_timeout = '1min'", database.name());
+    database.run(&settings).await?;
+    let session = strait_postgres::connect(&database.uri().parse()?, "strait-tests").await?;
+    let row = session.query_one("SELECT current_setting('idle_session_timeout')", &[]).await?;
+    ensure!(row.get::<_, String>(0) == "0");
+    Ok(())
 }
 
 async fn synchronise(source: PgVersion, destination: PgVersion) -> Result<()> {
