@@ -69,7 +69,8 @@ impl Service {
                 return Err(copy::other_cluster(stands, &source));
             }
             let uri = session.uri().clone();
-            Stream { uri, claim, progress, client, inbound, replies }.run().await
+            let on_error = assignment.on_error;
+            Stream { uri, claim, progress, client, inbound, replies, on_error }.run().await
         };
         session.run_stream(Box::pin(stream)).await
     }

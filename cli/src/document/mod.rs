@@ -57,6 +57,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
         destination: document.destination.map(|endpoint| endpoint.value.into()),
         objects: Some(objects),
         retry: Some(retry),
+        on_error: document.on_error.map_or(v1::OnError::Unspecified, v1::OnError::from).into(),
     })
 }
 

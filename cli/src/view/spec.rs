@@ -17,6 +17,8 @@ pub(crate) struct SpecView {
     pub(crate) destination: Option<EndpointReferenceView>,
     pub(crate) objects: SelectionView,
     pub(crate) retry: RetryPolicyView,
+    /// stop or skip.
+    pub(crate) on_error: &'static str,
 }
 
 /// A database, by the names that an agent gives it.
@@ -76,6 +78,10 @@ impl From<&v1::TaskSpec> for SpecView {
             retry: RetryPolicyView {
                 connection_minutes: retry.connection_minutes,
                 other_minutes: retry.other_minutes,
+            },
+            on_error: match spec.on_error() {
+                v1::OnError::Unspecified | v1::OnError::Stop => "stop",
+                v1::OnError::Skip => "skip",
             },
         }
     }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use strait_proto::v1::{EndpointReference, ObjectPattern, ObjectSelection, RetryPolicy, TaskSpec};
+use strait_proto::v1::{EndpointReference, ObjectPattern, ObjectSelection, OnError, RetryPolicy, TaskSpec};
 
 /// The bounds of `retry.connection`, minutes.
 const CONNECTION_MINUTES: std::ops::RangeInclusive<u32> = 10..=1440;
@@ -50,8 +50,9 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
     problems.patterns("objects.include", &objects.include);
     problems.patterns("objects.exclude", &objects.exclude);
     let retry = retry(spec.retry.unwrap_or_default(), &mut problems);
+    let on_error = on_error(spec.on_error, &mut problems);
     if problems.0.is_empty() {
-        Ok(TaskSpec { objects: Some(objects), retry: Some(retry), ..spec })
+        Ok(TaskSpec { objects: Some(objects), retry: Some(retry), on_error: on_error.into(), ..spec })
     } else {
         Err(problems.0)
     }
@@ -156,6 +157,18 @@ fn retry(given: RetryPolicy, problems: &mut Problems) -> RetryPolicy {
     RetryPolicy { connection_minutes: connection, other_minutes: other }
 }
 
+/// A choice that a newer program knows and this one does not must not become the default.
+fn on_error(given: i32, problems: &mut Problems) -> OnError {
+    match OnError::try_from(given) {
+        Ok(OnError::Unspecified) => OnError::Stop,
+        Ok(choice) => choice,
+        Err(_) => {
+            problems.add("on_error", "is not a choice that this version knows: stop, skip");
+            OnError::Stop
+        }
+    }
+}
+
 /// Every field with its value as people read it.
 fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| format!("{text:?}");
@@ -176,6 +189,7 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         ("objects.exclude", patterns(&exclude)),
         ("retry.connection", format!("{}m", retry.connection_minutes)),
         ("retry.other", format!("{}m", retry.other_minutes)),
+        ("on_error", if spec.on_error() == OnError::Skip { "skip" } else { "stop" }.to_owned()),
     ]
 }
 
@@ -220,6 +234,7 @@ mod tests {
         let spec = normalise(valid()).unwrap();
         assert_eq!(spec.retry, Some(RetryPolicy { connection_minutes: 720, other_minutes: 10 }));
         assert_eq!(spec.objects, Some(ObjectSelection::default()));
+        assert_eq!(spec.on_error(), OnError::Stop);
         assert_eq!(normalise(spec.clone()), Ok(spec));
     }
 
@@ -256,6 +271,12 @@ mod tests {
              destination.database: is 64 bytes long; at most 63 are possible; \
              objects.include[1]: names no schema"
         );
+    }
+
+    #[test]
+    fn an_unknown_choice_of_on_error_is_refused() {
+        let spec = TaskSpec { on_error: 99, ..valid() };
+        assert_eq!(problem(spec), "on_error: is not a choice that this version knows: stop, skip");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::fold::{Fold, Image, NetEffects, Stage, TooManyStages};
 use super::multiset::Multiset;
 use super::relation::{Lookup, LookupBy, Relation};
 use super::sql::{self, Form};
+use super::suspension::Suspension;
 use crate::error::Error;
 
 /// What is executed one after the other.
@@ -22,6 +23,7 @@ pub(crate) enum Step {
     /// Changes of tables whose rows have to be changed one by one.
     Rows(Vec<Change>),
     Truncate(Truncation),
+    Suspend(Suspension),
 }
 
 /// One statement for many rows.
@@ -67,6 +69,7 @@ pub(crate) fn plan(operations: &[Operation], in_order: &HashSet<TableName>) -> R
                 planner.close()?;
                 planner.steps.push(Step::Truncate(truncation.clone()));
             }
+            Operation::Suspend(suspension) => planner.steps.push(Step::Suspend(suspension.clone())),
         }
     }
     planner.close()?;
@@ -200,7 +203,7 @@ impl Planner<'_> {
                 table: relation.target.name.clone(),
                 text: sql::insert(&relation.target, &columns, relation.overwrites_by(), Form::Rows),
                 parameters: fill(places.iter().map(|place| &images[*place]), &columns),
-                expected: None,
+                expected: Some(places.len() as u64),
                 hash_join: false,
             }));
         }

@@ -94,19 +94,38 @@ impl Receiver {
                 change::Change::Begin(begin) => self.assembly.begin(begin)?,
                 change::Change::Commit(commit) => self.assembly.commit(commit)?,
                 change::Change::Relation(definition) => self.relations.define(definition).await?,
-                change::Change::Row(row) => self.assembly.row(self.relations.get(row.relation_id)?, row)?,
-                change::Change::Truncate(truncate) => self.assembly.truncate(truncate)?,
+                change::Change::Row(row) => match self.relations.get(row.relation_id)? {
+                    Known::Fits(relation) => self.assembly.row(relation, row)?,
+                    Known::Unfit { table_id, failure } => self.assembly.suspend(*table_id, failure)?,
+                },
+                change::Change::Truncate(truncate) => {
+                    self.suspend_missing(&truncate).await?;
+                    self.assembly.truncate(truncate)?;
+                }
                 change::Change::Progress(progress) => self.assembly.progress(progress)?,
             }
         }
         Ok(self.assembly.end_frame(cost))
+    }
+
+    /// A TRUNCATE comes without a definition: tables that it names and that are not there are suspended by it.
+    async fn suspend_missing(&mut self, truncate: &v1::Truncate) -> Result<(), Error> {
+        for relation in &truncate.relations {
+            let Some(name) = self.assembly.table_name(relation.table_id).cloned() else { continue };
+            match Target::load(&self.relations.client, &name).await {
+                Ok(_) => {}
+                Err(Error::Refused(failure)) => self.assembly.suspend(relation.table_id, &failure)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
 fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
     let Pending { operations, extent, transactions, credit, .. } = pending;
     let large = |operation: &Operation| match operation {
-        Operation::Truncate(_) => false,
+        Operation::Truncate(_) | Operation::Suspend(_) => false,
         Operation::Row(change) => change.tuple_bytes_max() > ROW_IN_SET_BYTES_MAX,
     };
     let steps = if operations.iter().any(large) {
@@ -124,7 +143,18 @@ fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
 /// The relations that the source has defined in this session.
 pub(crate) struct Relations {
     client: Client,
-    by_id: HashMap<u32, (RelationDefinition, Arc<Relation>)>,
+    by_id: HashMap<u32, (RelationDefinition, Known)>,
+}
+
+/// What is known of a relation.
+#[derive(Debug)]
+enum Known {
+    Fits(Arc<Relation>),
+    /// There is no table that could take its changes.
+    Unfit {
+        table_id: u32,
+        failure: Box<v1::Failure>,
+    },
 }
 
 impl Relations {
@@ -136,26 +166,37 @@ impl Relations {
     /// Takes a definition in. The table's shape is read again, because a definition is repeated when
     /// something changed.
     async fn define(&mut self, definition: RelationDefinition) -> Result<(), Error> {
-        let name =
-            definition.target.as_ref().ok_or_else(|| Error::protocol("a relation without a target"))?;
-        let target = Target::load(&self.client, name).await?;
-        // Relations of one table share its shape, so that their changes can be told to fit together at a
-        // glance.
-        let same = self.by_id.values().find(|(_, relation)| *relation.target == target);
-        let target = same.map_or_else(|| Arc::new(target), |(_, relation)| Arc::clone(&relation.target));
-        let relation = Relation::resolve(&definition, target)?;
-        match self.by_id.get(&definition.relation_id) {
+        let known = match self.resolve(&definition).await {
+            Ok(relation) => relation,
+            Err(Error::Refused(failure)) => Known::Unfit { table_id: definition.table_id, failure },
+            Err(error) => return Err(error),
+        };
+        match (self.by_id.get(&definition.relation_id), &known) {
             // Folding goes on where nothing has changed in fact.
-            Some((_, known)) if **known == relation => {}
+            (Some((_, Known::Fits(before))), Known::Fits(relation)) if before == relation => {}
             _ => {
-                self.by_id.insert(definition.relation_id, (definition, Arc::new(relation)));
+                self.by_id.insert(definition.relation_id, (definition, known));
             }
         }
         Ok(())
     }
 
-    fn get(&self, relation_id: u32) -> Result<&Arc<Relation>, Error> {
-        let known = self.by_id.get(&relation_id).map(|(_, relation)| relation);
+    async fn resolve(&self, definition: &RelationDefinition) -> Result<Known, Error> {
+        let name =
+            definition.target.as_ref().ok_or_else(|| Error::protocol("a relation without a target"))?;
+        let target = Target::load(&self.client, name).await?;
+        // Relations of one table share its shape, so that their changes can be told to fit together at a
+        // glance.
+        let shared = self.by_id.values().find_map(|(_, known)| match known {
+            Known::Fits(relation) if *relation.target == target => Some(Arc::clone(&relation.target)),
+            _ => None,
+        });
+        let target = shared.unwrap_or_else(|| Arc::new(target));
+        Ok(Known::Fits(Arc::new(Relation::resolve(definition, target)?)))
+    }
+
+    fn get(&self, relation_id: u32) -> Result<&Known, Error> {
+        let known = self.by_id.get(&relation_id).map(|(_, known)| known);
         known.ok_or_else(|| {
             Error::protocol(format!("a change of relation {relation_id} before its definition"))
         })

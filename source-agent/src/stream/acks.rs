@@ -37,6 +37,7 @@ impl Acks<'_> {
                 Some(Message::Credit(credit)) => self.credit.grant(credit.bytes),
                 Some(Message::Object(result)) => self.reporter.objects(vec![result]).await,
                 Some(Message::Notice(notice)) => self.reporter.notice(notice.text).await,
+                Some(Message::Issue(issue)) => self.issue(&issue).await,
                 Some(Message::Ready(_)) => {
                     return Err(RunError::transient("the sink-agent opened the change stream twice"));
                 }
@@ -44,6 +45,12 @@ impl Acks<'_> {
                 None => {}
             }
         }
+    }
+
+    async fn issue(&self, issue: &v1::TableIssue) {
+        self.positions.marks.mark(issue);
+        let table = issue.table.clone().unwrap_or_default();
+        self.reporter.notice(format!("table {table} is suspended: {}. {}", issue.reason, issue.remedy)).await;
     }
 
     async fn ack(&self, ack: &v1::Ack) -> Result<(), RunError> {

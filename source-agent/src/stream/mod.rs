@@ -19,6 +19,7 @@ mod acks;
 mod credit;
 mod frame;
 mod heartbeat;
+mod marks;
 mod positions;
 mod reader;
 mod run;
@@ -29,5 +30,6 @@ mod status;
 mod supervise;
 mod tables;
 mod truncate;
+mod watch_tables;
 
 pub(crate) use run::{OnceMarker, StreamRun};

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use strait_proto::{Lsn, v1};
 use tokio::sync::{Notify, watch};
 
+use super::marks::TableMarks;
+
 /// Positions in the source's log, each of which only grows within a session.
 #[derive(Debug)]
 pub(super) struct Positions {
@@ -17,6 +19,7 @@ pub(super) struct Positions {
     transactions: AtomicU64,
     conflicts: AtomicU64,
     foreign_keys_done: AtomicBool,
+    pub(super) marks: TableMarks,
     acked: watch::Sender<()>,
     /// The walsender wants to hear from us, or there is something to tell it.
     pub(super) status_due: Notify,
@@ -36,6 +39,7 @@ impl Positions {
             transactions: AtomicU64::default(),
             conflicts: AtomicU64::default(),
             foreign_keys_done: AtomicBool::default(),
+            marks: TableMarks::default(),
             acked: watch::Sender::new(()),
             status_due: Notify::new(),
         }
@@ -85,6 +89,7 @@ impl Positions {
         self.changes.store(ack.changes, Ordering::Relaxed);
         self.transactions.store(ack.transactions, Ordering::Relaxed);
         self.conflicts.store(ack.conflicts, Ordering::Relaxed);
+        self.marks.count(&ack.table_conflicts);
         self.foreign_keys_done.store(ack.foreign_keys_done, Ordering::Release);
         self.acked.send_replace(());
         self.status_due.notify_one();
@@ -105,6 +110,8 @@ impl Positions {
             transactions: self.transactions.load(Ordering::Relaxed),
             changes: self.changes.load(Ordering::Relaxed),
             conflicts: self.conflicts.load(Ordering::Relaxed),
+            table_conflicts: self.marks.conflicts(),
+            table_issues: self.marks.issues(),
             ..Default::default()
         }
     }

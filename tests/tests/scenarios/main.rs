@@ -4,6 +4,7 @@
 //! `cargo test -p strait-tests --test scenarios NAME` runs those whose path holds NAME. The `peer_…` files follow the
 //! scenarios that PostgreSQL tests its own logical replication for (src/test/subscription/t), in the same numbering.
 
+mod conflict_rows;
 mod exactly_once;
 mod faults;
 mod fencing;
@@ -11,6 +12,7 @@ mod foreign_database;
 mod harness;
 mod idle;
 mod large_transaction;
+mod on_error;
 mod peer_001_rep_changes;
 mod peer_002_types;
 mod peer_003_constraints;
@@ -23,10 +25,13 @@ mod peer_013_partition;
 mod peer_015_transactions;
 mod peer_020_messages;
 mod peer_021_prepared;
+mod peer_027_nosuperuser;
 mod peer_100_bugs;
 mod precheck;
 mod schema;
 mod sequences;
 mod spine;
+mod suspended_tables;
 mod sync_command;
 mod versions;
+mod whole_rows;
