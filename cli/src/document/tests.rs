@@ -49,6 +49,7 @@ fn a_whole_document_becomes_the_request() {
     };
     assert_eq!(spec.source, Some(reference("eu-1", "orders", "orders")));
     assert_eq!(spec.destination, Some(reference("us-1", "warehouse", "")));
+    assert_eq!(spec.on_error(), OnError::Skip);
     let objects = spec.objects.unwrap();
     assert_eq!(objects.include, [pattern("public", ""), pattern("sales", "orders")]);
     assert_eq!(
@@ -56,7 +57,6 @@ fn a_whole_document_becomes_the_request() {
         [pattern("public", "audit_log"), pattern("public", "tmp_*"), pattern("old_*", "")]
     );
     assert_eq!(spec.retry, Some(RetryPolicy { connection_minutes: 720, other_minutes: 30 }));
-    assert_eq!(spec.on_error(), OnError::Skip);
 }
 
 #[test]

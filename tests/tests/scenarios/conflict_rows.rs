@@ -1,8 +1,10 @@
 //! What `strait.conflict` keeps: both sides' rows, within bounds, in a schema that an older version may have made.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use strait_proto::v1::TaskState;
 use strait_tests::scenario::Scenario;
+use strait_tests::tasks::stream_of;
+use strait_tests::wait::patience;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_keeps_the_rows_of_both_sides() -> Result<()> {
@@ -46,7 +48,12 @@ async fn a_conflict_keeps_the_rows_of_both_sides() -> Result<()> {
              t|delete|row_missing|{\"a\": \"22\"}|||f",
         )
         .await?;
-    ensure!(scenario.conflicts().await? == 6);
+    scenario
+        .tasks
+        .wait_until(scenario.task_id(), "six conflicts are told", patience(), |task| {
+            stream_of(task).is_ok_and(|stream| stream.conflicts == 6)
+        })
+        .await?;
     scenario.finish().await
 }
 

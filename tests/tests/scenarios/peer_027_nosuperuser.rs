@@ -52,7 +52,7 @@ async fn policies_on_the_target_are_never_applied_in_silence() -> Result<()> {
         .destination
         .run(
             "ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-             CREATE POLICY some ON t USING (a < 100)",
+             CREATE POLICY visible ON t USING (a < 100)",
         )
         .await?;
     scenario.source.run("UPDATE t SET b = 'z' WHERE a = 1; INSERT INTO t VALUES (500, 'y')").await?;

@@ -73,8 +73,13 @@ async fn a_column_that_the_destination_lacks_suspends_that_table_until_it_is_the
     scenario.source.run("UPDATE t SET surprise = 'changed' WHERE a = 5").await?;
     scenario.assert_equal().await?;
     ensure!(phase(&scenario, "t").await? == "ready");
-    let task = scenario.task().await?;
-    ensure!(issue(&task, "t").is_none(), "{task:?}");
+    scenario
+        .tasks
+        .wait_until(scenario.task_id(), "the mark goes", patience(), |task| {
+            task.progress.as_ref().is_some_and(|progress| progress.stream.is_some())
+                && issue(task, "t").is_none()
+        })
+        .await?;
     scenario.finish().await
 }
 
@@ -140,7 +145,10 @@ async fn a_table_that_others_refer_to_begins_over_with_its_foreign_keys_in_place
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_table_goes_on_under_the_destinations_name() -> Result<()> {
     let mut scenario = Scenario::new("suspend_renamed").await?;
-    scenario.source.run("CREATE TABLE a (i int PRIMARY KEY); CREATE TABLE b (i int PRIMARY KEY)").await?;
+    scenario
+        .source
+        .run("CREATE SCHEMA s; CREATE TABLE a (i int PRIMARY KEY); CREATE TABLE b (i int PRIMARY KEY)")
+        .await?;
     scenario.start().await?;
     scenario.source.run("INSERT INTO a VALUES (1)").await?;
     scenario.source.run("ALTER TABLE a RENAME TO renamed; INSERT INTO renamed VALUES (2)").await?;
@@ -148,10 +156,7 @@ async fn a_renamed_table_goes_on_under_the_destinations_name() -> Result<()> {
     let mark = marked(&scenario, "a", TableIssueKind::Renamed).await?;
     ensure!(mark.reason.contains("public.renamed"), "{mark:?}");
     pause_and_resume(&scenario).await?;
-    scenario
-        .source
-        .run("CREATE SCHEMA s; ALTER TABLE renamed SET SCHEMA s; INSERT INTO s.renamed VALUES (3)")
-        .await?;
+    scenario.source.run("ALTER TABLE renamed SET SCHEMA s; INSERT INTO s.renamed VALUES (3)").await?;
     scenario
         .source
         .run("INSERT INTO b VALUES (1); TRUNCATE s.renamed; INSERT INTO s.renamed VALUES (4)")
