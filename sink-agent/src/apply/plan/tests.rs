@@ -103,7 +103,7 @@ fn rows_without_a_key_beside_local_columns_go_one_by_one() {
 fn a_table_that_changes_its_shape_is_folded_anew() {
     let (before, after) = (keyless(), keyed());
     let operations = [insert(&before, "1", "a"), insert(&after, "1", "b")];
-    assert_eq!(planned(&operations), ["INSERT 1", "INSERT 1"]);
+    assert_eq!(planned(&operations), ["INSERT any", "INSERT 1"]);
 }
 
 #[test]
