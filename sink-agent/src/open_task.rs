@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strait_postgres::Client;
 use strait_proto::v1;
 
+use crate::apply::present_columns;
 use crate::copy::other_cluster;
 use crate::error::{Context as _, Error};
 use crate::registry::Assignment;
@@ -59,7 +60,13 @@ async fn claim(assignment: &Assignment) -> Result<(Claim, Progress), Error> {
             claimed => break claimed?,
         }
     };
-    let progress = store::progress(&client, &assignment.task_id).await?;
+    let mut progress = store::progress(&client, &assignment.task_id).await?;
+    for state in &mut progress.tables {
+        // Whether it fits now is for the source to say, which knows what its table looks like today.
+        if let (v1::CopyPhase::Suspended, Some(table)) = (state.phase(), &state.table) {
+            state.destination_columns = present_columns(&client, table).await?;
+        }
+    }
     Ok((claim, progress))
 }
 

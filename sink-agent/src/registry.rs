@@ -22,6 +22,7 @@ pub(crate) struct Assignment {
     /// The task's label, for people.
     pub(crate) name: String,
     pub(crate) uri: ConnectionUri,
+    pub(crate) on_error: v1::OnError,
     pub(crate) stop: CancellationToken,
     token: String,
     /// Held while a session is opened, so that sessions come one after the other.
@@ -48,6 +49,7 @@ impl Assignment {
             epoch: Epoch(assign.epoch),
             name: assign.spec.as_ref().map(|spec| spec.name.clone()).unwrap_or_default(),
             uri,
+            on_error: assign.spec.as_ref().map(v1::TaskSpec::on_error).unwrap_or_default(),
             stop,
             token: assign.token.clone(),
             session: tokio::sync::Mutex::new(None),

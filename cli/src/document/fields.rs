@@ -26,6 +26,7 @@ pub(super) struct Document {
     pub(super) name_case: Field<NameCase>,
     pub(super) partitions: Field<Partitions>,
     pub(super) retry: Option<Retry>,
+    pub(super) on_error: Option<OnError>,
     pub(super) throttle: Option<Throttle>,
     pub(super) rewind: Field<Rewind>,
     pub(super) apply: Option<Apply>,
@@ -89,6 +90,22 @@ pub(super) enum NameCase {
 pub(super) enum Partitions {
     Flatten,
     Preserve,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnError {
+    Stop,
+    Skip,
+}
+
+impl From<OnError> for v1::OnError {
+    fn from(on_error: OnError) -> Self {
+        match on_error {
+            OnError::Stop => Self::Stop,
+            OnError::Skip => Self::Skip,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

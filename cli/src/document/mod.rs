@@ -60,6 +60,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
         objects: Some(objects),
         retry: Some(retry),
         throttle,
+        on_error: document.on_error.map_or(v1::OnError::Unspecified, v1::OnError::from).into(),
     })
 }
 

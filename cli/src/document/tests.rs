@@ -1,6 +1,6 @@
 //! Good and bad documents, as a specification.
 
-use strait_proto::v1::{EndpointReference, ObjectPattern, RetryPolicy, TaskSpec};
+use strait_proto::v1::{EndpointReference, ObjectPattern, OnError, RetryPolicy, TaskSpec};
 
 use super::{Form, parse, pattern_text};
 
@@ -35,7 +35,8 @@ fn a_whole_document_becomes_the_request() {
          \x20   - schema: public\n\
          \x20   - table: sales.orders\n\
          \x20 exclude: [public.audit_log, \"public.tmp_*\", {schema: 'old_*'}]\n\
-         retry: {connection: 12h, other: 30m}\n",
+         retry: {connection: 12h, other: 30m}\n\
+         on_error: skip\n",
         Form::Task,
     )
     .unwrap();
@@ -48,6 +49,7 @@ fn a_whole_document_becomes_the_request() {
     };
     assert_eq!(spec.source, Some(reference("eu-1", "orders", "orders")));
     assert_eq!(spec.destination, Some(reference("us-1", "warehouse", "")));
+    assert_eq!(spec.on_error(), OnError::Skip);
     let objects = spec.objects.unwrap();
     assert_eq!(objects.include, [pattern("public", ""), pattern("sales", "orders")]);
     assert_eq!(
@@ -84,6 +86,7 @@ fn fields_that_ask_for_what_happens_anyway_are_accepted() {
         "objects: {include: [{table: a.b, rename: {}, transform: []}]}",
         "retry: {connection: 10m, other: 9m}",
         "retry: {connection: 1d}",
+        "on_error: stop",
     ] {
         sync(text);
     }

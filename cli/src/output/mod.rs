@@ -1,5 +1,6 @@
 //! Printing: one view as a table for people, or as JSON or YAML for programs.
 
+mod marked;
 mod stream;
 mod style;
 mod table;

@@ -1,5 +1,6 @@
 //! What `strait task show` says of the change stream.
 
+use super::marked;
 use super::style::indented;
 use super::tables::LABEL;
 use super::units::{bytes, count, latency};
@@ -51,7 +52,8 @@ pub(super) fn stream_lines(stream: &StreamView) -> String {
         ),
     );
     out += &line("fetched by", stream.mode.unwrap_or("-"));
-    out + &line("slot keeps", &bytes(stream.retained_bytes))
+    out += &line("slot keeps", &bytes(stream.retained_bytes));
+    out + &marked::conflict_lines(&stream.table_conflicts) + &marked::issue_lines(&stream.table_issues)
 }
 
 /// `500 rows/s, 20.0 MB/s`

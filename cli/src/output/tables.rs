@@ -10,7 +10,7 @@ use crate::view::{
 };
 
 /// How many tables and objects `show` lists; `--output json` has all of them.
-const LISTED_MAX: usize = 20;
+pub(super) const LISTED_MAX: usize = 20;
 
 /// Where the second column of `show` begins.
 pub(super) const LABEL: usize = 14;
@@ -75,6 +75,7 @@ pub(crate) fn task(task: &TaskView) -> String {
     if let Some(throttle) = &task.spec.throttle {
         line("throttle", &limits_text(&throttle.incremental));
     }
+    line("on error", task.spec.on_error);
     let returns = task.return_to.map(|phase| format!(", returns to {phase}")).unwrap_or_default();
     line("state", &format!("{}{returns}, since {}", task.state, task.state_changed_at));
     if let Some(retry) = &task.retry {
@@ -338,6 +339,17 @@ mod tests {
                     applied_lsn: u64::MAX,
                     lag_bytes: u64::MAX,
                     latency_us: 1_000,
+                    table_conflicts: vec![v1::TableConflicts {
+                        table: Some(v1::TableName::new("public", "t1")),
+                        conflicts: 5,
+                        not_applied: 2,
+                    }],
+                    table_issues: vec![v1::TableIssue {
+                        table: Some(v1::TableName::new("public", "t2")),
+                        kind: v1::TableIssueKind::Suspended.into(),
+                        reason: "the destination lacks column b".to_owned(),
+                        remedy: "add it, then pause and resume the task".to_owned(),
+                    }],
                     ..v1::StreamProgress::default()
                 }),
             }),
@@ -359,6 +371,14 @@ mod tests {
         for text in [task(&view), tasks(&[view]), tasks(&[])] {
             assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
         }
+    }
+
+    #[test]
+    fn show_names_the_tables_with_conflicts_and_those_that_are_suspended() {
+        let text = task(&TaskView::from(&stored()));
+        assert!(text.contains("public.t1: 5, 2 of them not applied"), "{text}");
+        assert!(text.contains("suspended     public.t2: the destination lacks column b"), "{text}");
+        assert!(text.contains("add it, then pause and resume the task"), "{text}");
     }
 
     #[test]

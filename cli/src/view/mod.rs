@@ -20,7 +20,9 @@ pub(crate) use hops::{HopBytesView, HopsView, OldestView};
 pub(crate) use line::{EventView, Line, ProgressLine, StateLine};
 pub(crate) use object::{ObjectCounts, ObjectView};
 pub(crate) use precheck::{PrecheckItemView, PrecheckView};
-pub(crate) use progress::{CopyView, ProgressView, RateView, StreamView, TableView};
+pub(crate) use progress::{
+    CopyView, ProgressView, RateView, StreamView, TableConflictsView, TableIssueView, TableView,
+};
 pub(crate) use spec::{CreateRequestView, PatternView, RateLimitsView, SpecView};
 pub(crate) use task::{FailureView, RetryView, TaskView};
 pub(crate) use time::{clock, date_and_clock, now_us, rfc3339, seconds_until};

@@ -75,6 +75,33 @@ pub(crate) struct StreamView {
     pub(crate) throttle: Option<RateLimitsView>,
     /// The throttle holds the stream back now.
     pub(crate) throttled: bool,
+    /// Most conflicts first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) table_conflicts: Vec<TableConflictsView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) table_issues: Vec<TableIssueView>,
+}
+
+/// The conflicts of one table since the last connect.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TableConflictsView {
+    pub(crate) schema: String,
+    pub(crate) table: String,
+    pub(crate) conflicts: u64,
+    /// Left out, as `on_error: skip` asks for.
+    pub(crate) not_applied: u64,
+}
+
+/// A table that the task goes on without, or that has changed at the source.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TableIssueView {
+    pub(crate) schema: String,
+    pub(crate) table: String,
+    /// suspended, renamed, dropped.
+    pub(crate) state: &'static str,
+    pub(crate) reason: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) remedy: String,
 }
 
 /// How fast the copy is, over the last seconds.
@@ -181,7 +208,33 @@ impl From<&v1::StreamProgress> for StreamView {
             oldest_heartbeat: OldestView::of(stream),
             throttle: stream.throttle.as_ref().map(RateLimitsView::from),
             throttled: stream.throttled,
+            table_conflicts: {
+                let mut tables: Vec<_> =
+                    stream.table_conflicts.iter().map(TableConflictsView::from).collect();
+                tables.sort_by_key(|table| std::cmp::Reverse(table.conflicts));
+                tables
+            },
+            table_issues: stream.table_issues.iter().map(TableIssueView::from).collect(),
         }
+    }
+}
+
+impl From<&v1::TableConflicts> for TableConflictsView {
+    fn from(counted: &v1::TableConflicts) -> Self {
+        let v1::TableName { schema, name: table } = counted.table.clone().unwrap_or_default();
+        Self { schema, table, conflicts: counted.conflicts, not_applied: counted.not_applied }
+    }
+}
+
+impl From<&v1::TableIssue> for TableIssueView {
+    fn from(issue: &v1::TableIssue) -> Self {
+        let v1::TableName { schema, name: table } = issue.table.clone().unwrap_or_default();
+        let state = match issue.kind() {
+            v1::TableIssueKind::Renamed => "renamed",
+            v1::TableIssueKind::Dropped => "dropped",
+            v1::TableIssueKind::Suspended | v1::TableIssueKind::Unspecified => "suspended",
+        };
+        Self { schema, table, state, reason: issue.reason.clone(), remedy: issue.remedy.clone() }
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct SpecView {
     pub(crate) destination: Option<EndpointReferenceView>,
     pub(crate) objects: SelectionView,
     pub(crate) retry: RetryPolicyView,
+    /// stop or skip.
+    pub(crate) on_error: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) throttle: Option<ThrottleView>,
 }
@@ -93,6 +95,10 @@ impl From<&v1::TaskSpec> for SpecView {
             retry: RetryPolicyView {
                 connection_minutes: retry.connection_minutes,
                 other_minutes: retry.other_minutes,
+            },
+            on_error: match spec.on_error() {
+                v1::OnError::Unspecified | v1::OnError::Stop => "stop",
+                v1::OnError::Skip => "skip",
             },
             throttle: spec
                 .throttle

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use strait_proto::v1::{
-    EndpointReference, ObjectPattern, ObjectSelection, RateLimits, RetryPolicy, TaskSpec, Throttle,
+    EndpointReference, ObjectPattern, ObjectSelection, OnError, RateLimits, RetryPolicy, TaskSpec, Throttle,
 };
 
 /// The bounds of `retry.connection`, minutes.
@@ -52,9 +52,11 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
     problems.patterns("objects.include", &objects.include);
     problems.patterns("objects.exclude", &objects.exclude);
     let retry = retry(spec.retry.unwrap_or_default(), &mut problems);
+    let on_error = on_error(spec.on_error, &mut problems);
     if problems.0.is_empty() {
         let throttle = spec.throttle.filter(|throttle| limits(throttle) != RateLimits::default());
-        Ok(TaskSpec { objects: Some(objects), retry: Some(retry), throttle, ..spec })
+        let (objects, retry, on_error) = (Some(objects), Some(retry), on_error.into());
+        Ok(TaskSpec { objects, retry, throttle, on_error, ..spec })
     } else {
         Err(problems.0)
     }
@@ -170,6 +172,18 @@ fn retry(given: RetryPolicy, problems: &mut Problems) -> RetryPolicy {
     RetryPolicy { connection_minutes: connection, other_minutes: other }
 }
 
+/// A choice that a newer program knows and this one does not must not become the default.
+fn on_error(given: i32, problems: &mut Problems) -> OnError {
+    match OnError::try_from(given) {
+        Ok(OnError::Unspecified) => OnError::Stop,
+        Ok(choice) => choice,
+        Err(_) => {
+            problems.add("on_error", "is not a choice that this version knows: stop, skip");
+            OnError::Stop
+        }
+    }
+}
+
 /// Every field with its value as people read it.
 fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| format!("{text:?}");
@@ -194,6 +208,7 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         ("retry.other", format!("{}m", retry.other_minutes)),
         ("throttle.incremental.rows_per_second", rows_per_second.to_string()),
         ("throttle.incremental.bytes_per_second", bytes_per_second.to_string()),
+        ("on_error", if spec.on_error() == OnError::Skip { "skip" } else { "stop" }.to_owned()),
     ]
 }
 
@@ -243,6 +258,7 @@ mod tests {
         let spec = normalise(valid()).unwrap();
         assert_eq!(spec.retry, Some(RetryPolicy { connection_minutes: 720, other_minutes: 10 }));
         assert_eq!(spec.objects, Some(ObjectSelection::default()));
+        assert_eq!(spec.on_error(), OnError::Stop);
         assert_eq!(normalise(spec.clone()), Ok(spec));
     }
 
@@ -279,6 +295,12 @@ mod tests {
              destination.database: is 64 bytes long; at most 63 are possible; \
              objects.include[1]: names no schema"
         );
+    }
+
+    #[test]
+    fn an_unknown_choice_of_on_error_is_refused() {
+        let spec = TaskSpec { on_error: 99, ..valid() };
+        assert_eq!(problem(spec), "on_error: is not a choice that this version knows: stop, skip");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use strait_proto::v1::{self, CopyPhase, TableName};
 use super::batch::Extent;
 use super::change::{Change, Operation, Truncation};
 use super::relation::Relation;
+use super::suspension::Suspension;
 use crate::error::Error;
 
 /// Bytes of changes that one batch holds; a single row may be larger.
@@ -130,6 +131,27 @@ impl Assembly {
         let bytes = row.old_tuple.len() + row.new_tuple.len();
         open.push(Operation::Row(Change::new(relation, row, open.commit_lsn)?), bytes);
         Ok(())
+    }
+
+    /// A table does not fit the changes that arrive for it within the open transaction: those that count are left
+    /// out from here on, and so is whatever follows in this session.
+    pub(crate) fn suspend(&mut self, table_id: u32, failure: &v1::Failure) -> Result<(), Error> {
+        let open = self.open.as_mut().ok_or_else(outside)?;
+        if !counts(&self.tables, open, table_id)? {
+            return Ok(());
+        }
+        if let Some(table) = self.tables.get_mut(&table_id) {
+            table.phase = CopyPhase::Suspended;
+            let (table, reason) = (table.name.clone(), failure.cause.clone());
+            let remedy = failure.remedy.clone();
+            open.push(Operation::Suspend(Suspension { table_id, table, reason, remedy }), 0);
+        }
+        Ok(())
+    }
+
+    /// The table's name at the destination.
+    pub(crate) fn table_name(&self, table_id: u32) -> Option<&TableName> {
+        self.tables.get(&table_id).map(|table| &table.name)
     }
 
     /// Tables are emptied within the open transaction.
@@ -273,7 +295,7 @@ impl Open {
 }
 
 /// Whether a change of the open transaction to a table counts: not if it was applied before, nor if the
-/// table's beginning contains it already.
+/// table's beginning contains it already, nor if the table is suspended.
 fn counts(tables: &HashMap<u32, StreamedTable>, open: &Open, table_id: u32) -> Result<bool, Error> {
     if open.applied {
         return Ok(false);
@@ -281,7 +303,7 @@ fn counts(tables: &HashMap<u32, StreamedTable>, open: &Open, table_id: u32) -> R
     let table = tables
         .get(&table_id)
         .ok_or_else(|| Error::protocol(format!("a change of table {table_id}, which has not begun")))?;
-    if open.commit_lsn < table.begin_lsn {
+    if open.commit_lsn < table.begin_lsn || table.phase == CopyPhase::Suspended {
         return Ok(false);
     }
     if table.phase == CopyPhase::Copying {

@@ -6,6 +6,7 @@ use strait_proto::Lsn;
 use strait_proto::v1::{ReplicaIdentity, RowChange, RowOperation, TableName};
 
 use super::relation::{LookupBy, Relation};
+use super::suspension::Suspension;
 use super::tuple::Tuple;
 use crate::error::Error;
 
@@ -14,6 +15,8 @@ use crate::error::Error;
 pub(crate) enum Operation {
     Row(Change),
     Truncate(Truncation),
+    /// The changes of a table are left out from here on.
+    Suspend(Suspension),
 }
 
 /// A change of one row.

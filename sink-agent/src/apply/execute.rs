@@ -105,11 +105,17 @@ impl Execution {
                 continue_from(&span, &batch.traceparent);
                 let run = self.executor.run(&batch.operations, batch.steps.as_deref(), extent);
                 let outcome = run.instrument(span).await?;
-                self.counters.conflicts += outcome.conflicts.len() as u64;
+                self.counters.add(&outcome.conflicts);
                 if let Some(reason) = outcome.fallback {
                     self.notices.fallback(&self.replies, &reason).await?;
                 }
                 self.notices.conflicts(&self.replies, &outcome.conflicts).await?;
+                for operation in &batch.operations {
+                    if let Operation::Suspend(suspension) = operation {
+                        tracing::warn!(table = %suspension.table, suspension.reason, "a table is suspended");
+                        self.replies.send(Message::Issue(suspension.issue())).await?;
+                    }
+                }
                 if !self.executor.in_pieces() {
                     self.applied_lsn = self.executor.durable_lsn();
                     self.last_write = Instant::now();
@@ -130,7 +136,7 @@ impl Execution {
         self.ack().await
     }
 
-    async fn ack(&self) -> Result<(), Error> {
+    async fn ack(&mut self) -> Result<(), Error> {
         let (applied_lsn, durable_lsn) = (self.applied_lsn, self.executor.durable_lsn());
         let done = self.foreign_keys.are_done();
         let frame = self.arrivals.applied(applied_lsn, Instant::now()).unwrap_or_default();

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_util::SinkExt as _;
 use hashbrown::HashSet;
 use strait_proto::Lsn;
-use strait_proto::v1::TableName;
+use strait_proto::v1::{OnError, TableName};
 use tokio_postgres::Statement as Prepared;
 use tokio_postgres::types::PgLsn;
 
@@ -30,12 +30,14 @@ use super::array::Parameter;
 use super::batch::Extent;
 use super::change::{Change, Operation};
 use super::connection::Connection;
-use super::in_order;
+use super::in_order::{self, Terms};
 use super::pipeline::{Broken, Pipeline};
 use super::plan::{CopyIn, Exceptions, Statement, Step, plan};
+use super::suspension::Suspension;
+use super::tally::Tally;
 use super::truncate::truncate;
 use crate::error::{Context as _, Error};
-use crate::store::{self, BEGIN, Claim, Conflict, record_conflicts};
+use crate::store::{self, BEGIN, Claim};
 
 /// Constraints that can wait do so: within a batch the order of changes is not the source's.
 const DEFERRED: &str = "SET CONSTRAINTS ALL DEFERRED";
@@ -57,6 +59,7 @@ const CONTENTION_RETRIES_MAX: u32 = 3;
 pub(crate) struct Executor {
     connection: Connection,
     claim: Claim,
+    on_error: OnError,
     advance: Prepared,
     /// What the checkpoint says.
     durable_lsn: Lsn,
@@ -70,7 +73,7 @@ pub(crate) struct Executor {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// Conflicts that were recorded.
-    pub(crate) conflicts: Vec<Conflict>,
+    pub(crate) conflicts: Tally,
     /// Why sets would not do, for people.
     pub(crate) fallback: Option<String>,
 }
@@ -157,9 +160,11 @@ impl Executor {
         mut connection: Connection,
         claim: Claim,
         durable_lsn: Lsn,
+        on_error: OnError,
     ) -> Result<Self, Error> {
         let advance = connection.prepare(&store::advance(&claim)).await.context("prepare the fence")?;
-        Ok(Self { connection, claim, advance, durable_lsn, in_pieces: false, overwritten: HashSet::new() })
+        let overwritten = HashSet::new();
+        Ok(Self { connection, claim, on_error, advance, durable_lsn, in_pieces: false, overwritten })
     }
 
     /// The position that survives a crash of the destination.
@@ -294,13 +299,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Begins, fences where a position is given, and runs the steps; records and returns the conflicts that they met.
-    async fn sets(
-        &mut self,
-        begin: &str,
-        next_lsn: Option<Lsn>,
-        steps: &[Step],
-    ) -> Result<Vec<Conflict>, Setback> {
+    /// Begins, fences where a position is given, and runs the steps; returns the conflicts that they met.
+    async fn sets(&mut self, begin: &str, next_lsn: Option<Lsn>, steps: &[Step]) -> Result<Tally, Setback> {
         let position = |lsn: Lsn| Parameter::Position(PgLsn::from(lsn.0));
         let fence = next_lsn.map(|next_lsn| [position(self.durable_lsn), position(next_lsn)]);
         let mut start = Start { begin: Some(begin), fence: fence.as_ref() };
@@ -310,17 +310,16 @@ impl Executor {
         }
         // Outside of a transaction it comes before, so that all of it can go out at once.
         let mut prepared = self.prepare(steps).await?.into_iter();
-        let mut conflicts = Vec::new();
+        let mut conflicts = Tally::default();
         for run in steps.chunk_by(|left, right| is_set(left) && is_set(right)) {
             if is_set(&run[0]) {
                 self.together(&mut start, run, prepared.by_ref().take(run.len()).collect()).await?;
             } else {
                 self.together(&mut start, &[], Vec::new()).await?;
-                conflicts.extend(self.alone(&run[0]).await?);
+                conflicts.merge(self.alone(&run[0]).await?);
             }
         }
         self.together(&mut start, &[], Vec::new()).await?;
-        self.record(&conflicts).await?;
         Ok(conflicts)
     }
 
@@ -348,7 +347,7 @@ impl Executor {
         for (place, statement) in sets {
             let rows = affected.get(place).copied().unwrap_or_default();
             if statement.expected.is_some_and(|expected| rows < expected) {
-                return Err(missing(&statement.table));
+                return Err(differs(&statement.table));
             }
         }
         Ok(())
@@ -370,14 +369,15 @@ impl Executor {
     }
 
     /// Runs a step that is not a set-based statement; returns the conflicts that it met.
-    async fn alone(&mut self, step: &Step) -> Result<Vec<Conflict>, Setback> {
+    async fn alone(&mut self, step: &Step) -> Result<Tally, Setback> {
         match step {
             Step::Set(_) => {}
             Step::Copy(copy) => self.copy(copy).await?,
             Step::Truncate(truncation) => truncate(self.connection.client(), truncation).await?,
-            Step::Rows(changes) => return Ok(in_order::apply(&mut self.connection, changes.iter()).await?),
+            Step::Suspend(suspension) => self.suspend(suspension).await?,
+            Step::Rows(changes) => return Ok(self.rows(changes.iter()).await?),
         }
-        Ok(Vec::new())
+        Ok(Tally::default())
     }
 
     async fn copy(&mut self, copy: &CopyIn) -> Result<(), Setback> {
@@ -393,28 +393,27 @@ impl Executor {
         Ok(())
     }
 
-    /// Replays operations in the open transaction and records the conflicts that they meet.
-    async fn in_order(&mut self, operations: &[Operation]) -> Result<Vec<Conflict>, Error> {
-        let mut conflicts = Vec::new();
+    /// Replays operations in the open transaction; returns the conflicts that they met.
+    async fn in_order(&mut self, operations: &[Operation]) -> Result<Tally, Error> {
+        let mut conflicts = Tally::default();
         for run in operations.chunk_by(|left, right| is_row(left) && is_row(right)) {
             match &run[0] {
                 Operation::Truncate(truncation) => truncate(self.connection.client(), truncation).await?,
-                Operation::Row(_) => {
-                    conflicts
-                        .extend(in_order::apply(&mut self.connection, run.iter().filter_map(row)).await?);
-                }
+                Operation::Suspend(suspension) => self.suspend(suspension).await?,
+                Operation::Row(_) => conflicts.merge(self.rows(run.iter().filter_map(row)).await?),
             }
         }
-        self.record(&conflicts).await?;
         Ok(conflicts)
     }
 
-    async fn record(&self, conflicts: &[Conflict]) -> Result<(), Error> {
-        if conflicts.is_empty() {
-            return Ok(());
-        }
-        let newest = conflicts.len().saturating_sub(store::CONFLICTS_MAX as usize);
-        record_conflicts(self.connection.client(), &self.claim.task_id, &conflicts[newest..]).await
+    async fn suspend(&self, suspension: &Suspension) -> Result<(), Error> {
+        let Suspension { table_id, reason, remedy, .. } = suspension;
+        store::suspend_table(self.connection.client(), &self.claim.task_id, *table_id, reason, remedy).await
+    }
+
+    async fn rows<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<Tally, Error> {
+        let terms = Terms { task_id: &self.claim.task_id, on_error: self.on_error };
+        in_order::apply(&mut self.connection, terms, changes).await
     }
 }
 
@@ -437,7 +436,7 @@ fn is_row(operation: &Operation) -> bool {
 fn row(operation: &Operation) -> Option<&Change> {
     match operation {
         Operation::Row(change) => Some(change),
-        Operation::Truncate(_) => None,
+        Operation::Truncate(_) | Operation::Suspend(_) => None,
     }
 }
 
@@ -458,8 +457,8 @@ fn queue<'a>(
     }
 }
 
-fn missing(table: &TableName) -> Setback {
-    let text = format!("rows of table {table} are missing at the destination");
+fn differs(table: &TableName) -> Setback {
+    let text = format!("table {table} at the destination lacks rows that should be there, or has others");
     Setback::InOrder(Reason { table: Some(table.clone()), copied: false, text })
 }
 

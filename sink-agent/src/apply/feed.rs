@@ -3,14 +3,11 @@
 //! It enters as if it came from the source now: Begin, its changes, Commit. Its definitions of relations count for it
 //! alone, and they are matched to tables here, because only now it is certain that they count.
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 use strait_proto::v1::{self, change};
 
 use super::assembly::Assembly;
-use super::receive::Relations;
-use super::relation::Relation;
+use super::receive::{Known, Relations};
 use crate::error::Error;
 use crate::spool::{SpoolError, SpoolReader};
 
@@ -21,7 +18,7 @@ const CHANGES_AT_ONCE: usize = 4096;
 pub(super) struct Feed {
     reader: SpoolReader,
     commit: v1::StreamCommit,
-    relations: HashMap<u32, Arc<Relation>>,
+    relations: HashMap<u32, Known>,
 }
 
 /// Why it could not be.
@@ -68,9 +65,9 @@ impl Feed {
                 }
                 Some(change::Change::Row(row)) => {
                     let relation = self.relations.get(&row.relation_id).ok_or_else(|| undefined(&row))?;
-                    assembly.row(relation, row)?;
+                    relation.row(assembly, row)?;
                 }
-                Some(change::Change::Truncate(truncate)) => assembly.truncate(truncate)?,
+                Some(change::Change::Truncate(truncate)) => relations.truncate(assembly, truncate).await?,
                 _ => {
                     return Err(Error::protocol("no change of a row within a transaction in progress").into());
                 }

@@ -28,6 +28,7 @@ mod change;
 mod columns;
 pub(crate) mod connection;
 mod copy_text;
+mod evidence;
 mod execute;
 mod executor;
 mod feed;
@@ -36,17 +37,23 @@ mod fold;
 mod fuzz;
 mod in_order;
 mod multiset;
+mod obstacle;
 mod pipeline;
 mod plan;
 mod receive;
+mod refusal;
 mod relation;
 pub(crate) mod replies;
 mod sql;
+mod statements;
+mod suspension;
+mod tally;
 mod target;
 mod truncate;
 mod tuple;
 
 pub(crate) use change::Truncation;
+pub(crate) use suspension::present_columns;
 pub(crate) use truncate::truncate;
 
 use std::sync::Arc;
@@ -87,6 +94,7 @@ pub(crate) struct Stream {
     pub(crate) replies: Replies,
     /// Where transactions in progress are kept.
     pub(crate) spool: Arc<SpoolSpace>,
+    pub(crate) on_error: v1::OnError,
 }
 
 impl Stream {
@@ -103,9 +111,9 @@ impl Stream {
         let foreign_keys =
             ForeignKeys::load(&self.client, &self.claim.task_id, &model, begins_lsn, connection.replica_role)
                 .await?;
-        let executor = Executor::new(connection, self.claim.clone(), resume_lsn).await?;
+        let executor = Executor::new(connection, self.claim.clone(), resume_lsn, self.on_error).await?;
 
-        let streamed = streamed_tables(&tables, &model);
+        let streamed = streamed_tables(&tables);
         let streaming = self.spool.accepts();
         let ready =
             v1::StreamReady { resume_lsn: resume_lsn.0, credit_bytes: CREDIT_BYTES, tables, streaming };
@@ -146,14 +154,9 @@ async fn the_other_says_why() -> Result<(), Error> {
     std::future::pending().await
 }
 
-fn streamed_tables(tables: &[v1::TableState], model: &v1::SchemaModel) -> HashMap<u32, StreamedTable> {
-    let names: HashMap<u32, v1::TableName> = model
-        .tables
-        .iter()
-        .map(|table| (table.table_id, v1::TableName::new(&*table.schema, &*table.name)))
-        .collect();
+fn streamed_tables(tables: &[v1::TableState]) -> HashMap<u32, StreamedTable> {
     let streamed = |table: &v1::TableState| {
-        let name = names.get(&table.table_id).cloned().unwrap_or_default();
+        let name = table.table.clone().unwrap_or_default();
         let streamed = StreamedTable { name, begin_lsn: Lsn(table.begin_lsn), phase: table.phase() };
         (table.table_id, streamed)
     };

@@ -14,6 +14,7 @@ use super::fold::{Fold, Image, NetEffects, Stage, TooManyStages};
 use super::multiset::Multiset;
 use super::relation::{Lookup, LookupBy, Relation};
 use super::sql::{self, Form};
+use super::suspension::Suspension;
 use super::target::Target;
 use crate::error::Error;
 
@@ -25,6 +26,7 @@ pub(crate) enum Step {
     /// Changes of tables whose rows have to be changed one by one.
     Rows(Vec<Change>),
     Truncate(Truncation),
+    Suspend(Suspension),
 }
 
 /// One statement for many rows.
@@ -91,6 +93,7 @@ pub(crate) fn plan(operations: &[Operation], exceptions: &Exceptions) -> Result<
                 planner.close()?;
                 planner.steps.push(Step::Truncate(truncation.clone()));
             }
+            Operation::Suspend(suspension) => planner.steps.push(Step::Suspend(suspension.clone())),
         }
     }
     planner.close()?;
@@ -229,7 +232,7 @@ impl Planner<'_> {
                 table: relation.target.name.clone(),
                 text: sql::insert(&relation.target, &columns, relation.overwrites_by(), Form::Rows),
                 parameters: fill(places.iter().map(|place| &images[*place]), &columns),
-                expected: None,
+                expected: Some(places.len() as u64),
                 hash_join: false,
             }));
         }

@@ -178,8 +178,10 @@ impl Receiver {
             Kind::Begin(begin) => self.assembly.begin(begin)?,
             Kind::Commit(commit) => self.assembly.commit(commit)?,
             Kind::Relation(definition) => self.relations.define(definition).await?,
-            Kind::Row(row) => self.assembly.row(self.relations.get(row.relation_id)?, row)?,
-            Kind::Truncate(truncate) => self.assembly.truncate(truncate)?,
+            Kind::Row(row) => self.relations.get(row.relation_id)?.row(&mut self.assembly, row)?,
+            Kind::Truncate(truncate) => {
+                self.relations.truncate(&mut self.assembly, truncate).await?;
+            }
             Kind::Progress(progress) => self.assembly.progress(progress)?,
         }
         Ok(0)
@@ -221,7 +223,7 @@ impl Intake {
 fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
     let Pending { operations, extent, transactions, credit, .. } = pending;
     let large = |operation: &Operation| match operation {
-        Operation::Truncate(_) => false,
+        Operation::Truncate(_) | Operation::Suspend(_) => false,
         Operation::Row(change) => change.tuple_bytes_max() > ROW_IN_SET_BYTES_MAX,
     };
     let steps = if operations.iter().any(large) {
@@ -239,13 +241,32 @@ fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
 /// The relations that the source has defined in this session.
 pub(crate) struct Relations {
     client: Client,
-    by_id: HashMap<u32, Known>,
+    by_id: HashMap<u32, (RelationDefinition, Known)>,
     /// Those that transactions in progress have defined last. They count for them alone, but each one repeats
     /// what the one before has said.
-    in_progress: HashMap<u32, Known>,
+    in_progress: HashMap<u32, (RelationDefinition, Known)>,
 }
 
-type Known = (RelationDefinition, Arc<Relation>);
+/// What is known of a relation.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    Fits(Arc<Relation>),
+    /// There is no table that could take its changes.
+    Unfit {
+        table_id: u32,
+        failure: Box<v1::Failure>,
+    },
+}
+
+impl Known {
+    /// Takes a change of the relation in.
+    pub(super) fn row(&self, assembly: &mut Assembly, row: v1::RowChange) -> Result<(), Error> {
+        match self {
+            Self::Fits(relation) => assembly.row(relation, row),
+            Self::Unfit { table_id, failure } => assembly.suspend(*table_id, failure),
+        }
+    }
+}
 
 impl Relations {
     /// Reads the tables' shapes with `client`.
@@ -255,9 +276,9 @@ impl Relations {
 
     /// Takes a definition in.
     async fn define(&mut self, definition: RelationDefinition) -> Result<(), Error> {
-        let relation = self.resolve(&definition).await?;
+        let known = self.resolve(&definition).await?;
         self.in_progress.remove(&definition.relation_id);
-        self.by_id.insert(definition.relation_id, (definition, relation));
+        self.by_id.insert(definition.relation_id, (definition, known));
         Ok(())
     }
 
@@ -265,37 +286,67 @@ impl Relations {
     pub(super) async fn define_in_progress(
         &mut self,
         definition: RelationDefinition,
-    ) -> Result<Arc<Relation>, Error> {
+    ) -> Result<Known, Error> {
         let relation_id = definition.relation_id;
         let known = [self.in_progress.get(&relation_id), self.by_id.get(&relation_id)];
-        if let Some((_, relation)) = known.into_iter().flatten().find(|(known, _)| *known == definition) {
-            return Ok(Arc::clone(relation));
+        if let Some((_, known)) = known.into_iter().flatten().find(|(known, _)| *known == definition) {
+            return Ok(known.clone());
         }
-        let relation = self.resolve(&definition).await?;
-        self.in_progress.insert(relation_id, (definition, Arc::clone(&relation)));
-        Ok(relation)
+        let known = self.resolve(&definition).await?;
+        self.in_progress.insert(relation_id, (definition, known.clone()));
+        Ok(known)
     }
 
-    /// The relation that a definition means. The table's shape is read again, because a definition is repeated
-    /// when something changed.
-    async fn resolve(&self, definition: &RelationDefinition) -> Result<Arc<Relation>, Error> {
+    /// What a definition means. The table's shape is read again, because a definition is repeated when something
+    /// changed.
+    async fn resolve(&self, definition: &RelationDefinition) -> Result<Known, Error> {
+        let relation = match self.matched(definition).await {
+            Ok(relation) => relation,
+            Err(Error::Refused(failure)) => {
+                return Ok(Known::Unfit { table_id: definition.table_id, failure });
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(match self.by_id.get(&definition.relation_id) {
+            // Folding goes on where nothing has changed in fact.
+            Some((_, Known::Fits(before))) if **before == relation => Known::Fits(Arc::clone(before)),
+            _ => Known::Fits(Arc::new(relation)),
+        })
+    }
+
+    async fn matched(&self, definition: &RelationDefinition) -> Result<Relation, Error> {
         let name =
             definition.target.as_ref().ok_or_else(|| Error::protocol("a relation without a target"))?;
         let target = Target::load(&self.client, name).await?;
         // Relations of one table share its shape, so that their changes can be told to fit together at a
         // glance.
-        let same = self.by_id.values().find(|(_, relation)| *relation.target == target);
-        let target = same.map_or_else(|| Arc::new(target), |(_, relation)| Arc::clone(&relation.target));
-        let relation = Relation::resolve(definition, target)?;
-        Ok(match self.by_id.get(&definition.relation_id) {
-            // Folding goes on where nothing has changed in fact.
-            Some((_, known)) if **known == relation => Arc::clone(known),
-            _ => Arc::new(relation),
-        })
+        let shared = self.by_id.values().find_map(|(_, known)| match known {
+            Known::Fits(relation) if *relation.target == target => Some(Arc::clone(&relation.target)),
+            _ => None,
+        });
+        let target = shared.unwrap_or_else(|| Arc::new(target));
+        Relation::resolve(definition, target)
     }
 
-    fn get(&self, relation_id: u32) -> Result<&Arc<Relation>, Error> {
-        let known = self.by_id.get(&relation_id).map(|(_, relation)| relation);
+    /// Tables are emptied. That comes without a definition: those that are not there are suspended by it.
+    pub(super) async fn truncate(
+        &self,
+        assembly: &mut Assembly,
+        truncate: v1::Truncate,
+    ) -> Result<(), Error> {
+        for relation in &truncate.relations {
+            let Some(name) = assembly.table_name(relation.table_id).cloned() else { continue };
+            match Target::load(&self.client, &name).await {
+                Ok(_) => {}
+                Err(Error::Refused(failure)) => assembly.suspend(relation.table_id, &failure)?,
+                Err(error) => return Err(error),
+            }
+        }
+        assembly.truncate(truncate)
+    }
+
+    fn get(&self, relation_id: u32) -> Result<&Known, Error> {
+        let known = self.by_id.get(&relation_id).map(|(_, known)| known);
         known.ok_or_else(|| {
             Error::protocol(format!("a change of relation {relation_id} before its definition"))
         })

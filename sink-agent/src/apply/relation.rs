@@ -221,8 +221,8 @@ fn columns_missing(target: &Target, missing: &[&str]) -> Error {
     Error::refused(
         format!("table {} at the destination lacks what the source has: {}", target.name, missing.join(", ")),
         format!(
-            "ALTER TABLE {} {}; with the types of the source, then resume; or create the task anew without \
-             the table.",
+            "ALTER TABLE {} {}; with the types of the source, then pause and resume the task: the table begins \
+             over.",
             target.sql_name,
             additions.join(", ")
         ),

@@ -25,7 +25,7 @@ impl Form {
     }
 
     /// The same as the type of a column.
-    fn value(self, number: usize, target: &Target, column: usize) -> String {
+    pub(super) fn value(self, number: usize, target: &Target, column: usize) -> String {
         match target.columns[column].sql_type.as_str() {
             "text" => self.text(number),
             sql_type => format!("{}::{sql_type}", self.text(number)),
@@ -41,7 +41,8 @@ impl Form {
     }
 }
 
-/// Inserts rows; one whose values in the unique columns `keys` exist already overwrites that row.
+/// Inserts rows. One whose values in the unique columns `keys` exist already overwrites that row; of many, it is left
+/// out, so that the count tells that they have to be written one by one.
 ///
 /// Parameters: the columns.
 pub(crate) fn insert(target: &Target, columns: &[usize], keys: Option<&[usize]>, form: Form) -> String {
@@ -58,7 +59,8 @@ pub(crate) fn insert(target: &Target, columns: &[usize], keys: Option<&[usize]>,
             let name = &target.columns[*column].sql_name;
             format!("{name} = EXCLUDED.{name}")
         }));
-        let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {set}") };
+        let overwrites = form == Form::One && !set.is_empty();
+        let action = if overwrites { format!("UPDATE SET {set}") } else { "NOTHING".to_owned() };
         let keys = list(keys.iter().map(|column| target.columns[*column].sql_name.clone()));
         statement += &format!(" ON CONFLICT ({keys}) DO {action}");
     }
@@ -103,6 +105,13 @@ pub(crate) fn delete_copies(target: &Target, columns: &[usize]) -> String {
         unnest_counted(count),
         list((1..=count).map(|number| format!("c{number}")).chain(["n".to_owned(), "i".to_owned()])),
     )
+}
+
+/// Selects `what` of the rows `t` that the lookup finds.
+///
+/// Parameters: the lookup's columns.
+pub(crate) fn find(target: &Target, lookup: &Lookup, what: &str) -> String {
+    format!("SELECT {what} FROM {} AS t WHERE {}", target.only(), matches(target, lookup, "t", 1, Form::One))
 }
 
 /// Sets columns of the rows that the lookup finds. Where UPDATE cannot set one of them, the row is taken out
@@ -183,7 +192,7 @@ fn index_matches(target: &Target, index: &UniqueIndex, alias: &str) -> String {
 }
 
 /// The condition that `alias` is the row which the lookup's parameters, from number `first`, name.
-fn matches(target: &Target, lookup: &Lookup, alias: &str, first: usize, form: Form) -> String {
+pub(super) fn matches(target: &Target, lookup: &Lookup, alias: &str, first: usize, form: Form) -> String {
     let wanted = values(target, &lookup.columns, first, form);
     let stands = |alias: &str| {
         let names =
@@ -280,7 +289,7 @@ mod tests {
             insert(&table, &[0, 1], Some(&[0]), Form::Rows),
             "INSERT INTO \"public\".\"t\" (\"id\", \"name\") OVERRIDING SYSTEM VALUE \
              SELECT s.c1::integer, s.c2 FROM unnest($1::text[], $2::text[]) AS s (c1, c2) \
-             ON CONFLICT (\"id\") DO UPDATE SET \"name\" = EXCLUDED.\"name\""
+             ON CONFLICT (\"id\") DO NOTHING"
         );
         assert_eq!(
             update(&table, &by_index(&[0]), &[1], Form::Rows),

@@ -26,24 +26,27 @@ pub(crate) async fn begin_tables(
     for table_id in &request.table_ids {
         tables.push(session.table(*table_id)?);
     }
-    let client = session.connect().await?;
+    // Foreign keys may stand already where a table begins over: emptied for its new beginning, rows that refer to it stay.
+    let connection = session.writing_connection().await?;
+    let client = connection.client();
     let claim = session.claim();
-    let created = store::created_tables(&client, &claim.task_id).await?;
-    in_transaction(&client, BEGIN, async {
+    let created = store::created_tables(client, &claim.task_id).await?;
+    in_transaction(client, BEGIN, async {
         // Locks the checkpoint first: nobody else holds the task from here on.
-        let stands = store::begin_checkpoint(&client, &claim, begin_lsn, &source).await?;
+        let stands = store::begin_checkpoint(client, &claim, begin_lsn, &source).await?;
         if stands != source {
             return Err(other_cluster(&stands, &source));
         }
         for table in &tables {
             let name = v1::TableName::new(&*table.schema, &*table.name);
-            empty(&client, &name, &created).await?;
-            store::begin_table(&client, &claim.task_id, table.table_id, &name, begin_lsn).await?;
+            empty(client, &name, &created).await?;
+            store::begin_table(client, &claim.task_id, table.table_id, &name, begin_lsn).await?;
         }
         Ok(())
     })
     .await?;
-    let states = store::table_states(&client, &claim.task_id).await?;
+    let states = store::table_states(client, &claim.task_id).await?;
+    session.give_back(connection);
     let begun = states.into_iter().filter(|state| request.table_ids.contains(&state.table_id)).collect();
     Ok(v1::BeginTablesResponse { tables: begun })
 }

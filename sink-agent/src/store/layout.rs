@@ -1,4 +1,4 @@
-//! Creates schema `strait`, once, whoever comes first.
+//! Creates schema `strait`, once, whoever comes first, and brings an older one up to date.
 
 use strait_postgres::Client;
 
@@ -8,13 +8,14 @@ use crate::error::{Context as _, Error};
 /// Where everything of Strait lives at the destination.
 pub(crate) const SCHEMA: &str = "strait";
 
-/// Of `layout.sql`.
-const VERSION: i32 = 1;
+/// The first layout, then what each later version changes: a new schema and an upgraded one are the same.
+const LAYOUTS: [&str; 2] = [include_str!("layout.sql"), include_str!("layout/2.sql")];
+
+/// The newest layout, which this program works with.
+const VERSION: i32 = LAYOUTS.len() as i32;
 
 /// Serialises creation and removal of the schema: two tasks may start at once in one database.
 pub(super) const LAYOUT_LOCK_SQL: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7453010361412153460)";
-
-const LAYOUT_SQL: &str = include_str!("layout.sql");
 
 /// The heartbeat's table stands where the same database is the source of another task.
 const STATE_SQL: &str = "SELECT to_regnamespace('strait') IS NOT NULL,
@@ -22,32 +23,50 @@ const STATE_SQL: &str = "SELECT to_regnamespace('strait') IS NOT NULL,
        EXISTS (SELECT FROM pg_class
                 WHERE relnamespace = to_regnamespace('strait') AND relname NOT IN ('heartbeat', 'heartbeat_pkey'))";
 
-/// Creates the schema where it is missing; refuses one that is not Strait's, or newer than this program.
+/// Creates the schema where it is missing and upgrades an older one; refuses one that is not Strait's, or newer
+/// than this program.
 pub(crate) async fn ensure_layout(client: &Client) -> Result<(), Error> {
-    if layout_version(client).await?.is_some() {
+    if layout_version(client).await? == Some(VERSION) {
         return Ok(());
     }
     let begin = format!("{BEGIN}; {LAYOUT_LOCK_SQL}");
     in_transaction(client, &begin, async {
         // Somebody else may have made it while we waited for the lock.
-        if layout_version(client).await?.is_some() {
-            return Ok(());
+        match layout_version(client).await? {
+            Some(VERSION) => Ok(()),
+            Some(older) => upgrade(client, older).await,
+            None => create(client).await,
         }
-        let row = client.query_one(STATE_SQL, &[]).await.context("look for schema strait")?;
-        // CREATE SCHEMA IF NOT EXISTS would ask for the right to create one even where it exists.
-        if !row.get::<_, bool>(0) {
-            client.batch_execute("CREATE SCHEMA strait").await.context("create schema strait")?;
-        }
-        client.batch_execute(LAYOUT_SQL).await.context("create the tables of schema strait")?;
-        client
-            .batch_execute(&format!("INSERT INTO strait.layout (version) VALUES ({VERSION})"))
-            .await
-            .context("create the tables of schema strait")
     })
     .await
 }
 
-/// The version of the layout that stands; none where it has not been created yet.
+async fn create(client: &Client) -> Result<(), Error> {
+    const DOING: &str = "create the tables of schema strait";
+    let row = client.query_one(STATE_SQL, &[]).await.context("look for schema strait")?;
+    // CREATE SCHEMA IF NOT EXISTS would ask for the right to create one even where it exists.
+    if !row.get::<_, bool>(0) {
+        client.batch_execute("CREATE SCHEMA strait").await.context("create schema strait")?;
+    }
+    for layout in LAYOUTS {
+        client.batch_execute(layout).await.context(DOING)?;
+    }
+    let version = format!("INSERT INTO strait.layout (version) VALUES ({VERSION})");
+    client.batch_execute(&version).await.context(DOING)
+}
+
+/// Tasks of the older version that run here go on: what is added has defaults.
+async fn upgrade(client: &Client, from: i32) -> Result<(), Error> {
+    tracing::info!(from, to = VERSION, "upgrading schema strait");
+    for layout in LAYOUTS.iter().skip(from.unsigned_abs() as usize) {
+        client.batch_execute(layout).await.context("upgrade schema strait")?;
+    }
+    let version = format!("UPDATE strait.layout SET version = {VERSION}");
+    client.batch_execute(&version).await.context("upgrade schema strait")
+}
+
+/// The version of the layout that stands, this program's or an older one; none where it has not been created
+/// yet.
 pub(crate) async fn layout_version(client: &Client) -> Result<Option<i32>, Error> {
     let row = client.query_one(STATE_SQL, &[]).await.context("look for schema strait")?;
     let (layout_exists, occupied): (bool, bool) = (row.get(1), row.get(2));
@@ -60,15 +79,16 @@ pub(crate) async fn layout_version(client: &Client) -> Result<Option<i32>, Error
     let versions =
         client.query("SELECT version FROM strait.layout", &[]).await.context("read strait.layout")?;
     match versions.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i32>, _>>() {
-        Ok(versions) if versions == [VERSION] => Ok(Some(VERSION)),
-        Ok(versions) if versions.len() == 1 => Err(Error::refused(
-            format!(
-                "schema strait at the destination has layout {}, this program knows {VERSION}",
-                versions[0]
-            ),
-            "Run the version of Strait that created it, or release its tasks with that version first.",
-        )),
-        Ok(_) => Err(foreign_schema()),
+        Ok(versions) => match versions[..] {
+            [version] if (1..=VERSION).contains(&version) => Ok(Some(version)),
+            [version] => Err(Error::refused(
+                format!(
+                    "schema strait at the destination has layout {version}, this program knows {VERSION}"
+                ),
+                "Run the version of Strait that created it, or release its tasks with that version first.",
+            )),
+            _ => Err(foreign_schema()),
+        },
         Err(error) => Err(Error::database("read strait.layout", error)),
     }
 }

@@ -14,7 +14,7 @@ mod release;
 mod tables;
 
 pub(crate) use claim::{Claim, application_name, claim};
-pub(crate) use conflicts::{CONFLICTS_MAX, Conflict, ConflictReason, record_conflicts};
+pub(crate) use conflicts::{Conflict, ConflictReason, record_conflicts};
 pub(crate) use connect::connect;
 pub(crate) use foreign_keys::{ForeignKeyState, foreign_key_states, set_foreign_key_state};
 pub(crate) use layout::{SCHEMA, ensure_layout, layout_version};
@@ -22,7 +22,7 @@ pub(crate) use ledger::{ChunkLine, enter_chunk, enter_chunk_rows};
 pub(crate) use objects::{created_tables, existing_tables, intend_tables, record_objects};
 pub(crate) use progress::{Progress, advance, progress, set_schema};
 pub(crate) use release::release;
-pub(crate) use tables::{begin_checkpoint, begin_table, finish_copy, set_ready, table_states};
+pub(crate) use tables::{begin_checkpoint, begin_table, finish_copy, set_ready, suspend_table, table_states};
 
 use strait_postgres::Client;
 

@@ -1,4 +1,4 @@
-//! The states of a task's tables: begun, copied, ready.
+//! The states of a task's tables: begun, copied, ready, or suspended.
 
 use strait_postgres::Client;
 use strait_proto::{Lsn, TaskId, v1};
@@ -12,7 +12,8 @@ use crate::error::{Context as _, Error};
 
 const STATES_SQL: &str = "SELECT s.table_id, s.begin_lsn, s.generation, s.phase, s.rows,
        coalesce(sum(c.rows), 0)::bigint,
-       coalesce(array_agg(c.chunk ORDER BY c.chunk) FILTER (WHERE c.chunk IS NOT NULL), '{}')
+       coalesce(array_agg(c.chunk ORDER BY c.chunk) FILTER (WHERE c.chunk IS NOT NULL), '{}'),
+       s.schema_name, s.table_name, s.reason, s.remedy
   FROM strait.table_state AS s
        LEFT JOIN strait.chunk AS c
            ON s.phase = 'copying'
@@ -32,6 +33,7 @@ fn table_state(row: &Row) -> v1::TableState {
     let phase = match row.get(3) {
         "ready" => v1::CopyPhase::Ready,
         "copied" => v1::CopyPhase::Copied,
+        "suspended" => v1::CopyPhase::Suspended,
         _ => v1::CopyPhase::Copying,
     };
     let counted: i64 = row.get(if phase == v1::CopyPhase::Copying { 5 } else { 4 });
@@ -42,6 +44,10 @@ fn table_state(row: &Row) -> v1::TableState {
         phase: phase.into(),
         chunks_done: row.get::<_, Vec<i32>>(6).into_iter().map(i32::unsigned_abs).collect(),
         rows: counted.unsigned_abs(),
+        table: Some(v1::TableName::new(row.get::<_, &str>(7), row.get::<_, &str>(8))),
+        reason: row.get(9),
+        remedy: row.get(10),
+        destination_columns: Vec::new(),
     }
 }
 
@@ -100,7 +106,12 @@ const BEGIN_TABLE_SQL: &str = "INSERT INTO strait.table_state AS s
     ON CONFLICT (task_id, table_id) DO UPDATE
         SET schema_name = EXCLUDED.schema_name, table_name = EXCLUDED.table_name,
             begin_lsn = EXCLUDED.begin_lsn,
-            generation = s.generation + 1, phase = 'copying', rows = 0, changed_at = now()";
+            generation = s.generation + 1, phase = 'copying', rows = 0, changed_at = now(),
+            reason = '', remedy = ''";
+
+const SUSPEND_SQL: &str = "UPDATE strait.table_state
+   SET phase = 'suspended', reason = $3, remedy = $4, changed_at = now()
+ WHERE task_id = $1 AND table_id = $2";
 
 /// Within a transaction: begins a table, or begins it over under the next generation.
 pub(crate) async fn begin_table(
@@ -131,6 +142,25 @@ pub(crate) async fn begin_table(
         )
         .await
         .context(format!("forget the chunks of table {name}"))?;
+    Ok(())
+}
+
+/// Within the transaction that begins to leave the table's changes out: marks it.
+pub(crate) async fn suspend_table(
+    client: &Client,
+    task_id: &TaskId,
+    table_id: u32,
+    reason: &str,
+    remedy: &str,
+) -> Result<(), Error> {
+    let number = i64::from(table_id);
+    client
+        .execute_typed(
+            SUSPEND_SQL,
+            &[(&task_id.as_str(), TEXT), (&number, INT8), (&reason, TEXT), (&remedy, TEXT)],
+        )
+        .await
+        .context("suspend a table")?;
     Ok(())
 }
 

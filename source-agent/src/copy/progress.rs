@@ -63,7 +63,7 @@ impl CopyCounters {
             let stage = match phase {
                 v1::CopyPhase::Unspecified | v1::CopyPhase::Copying => TableStage::Waiting,
                 v1::CopyPhase::Copied => TableStage::Indexing,
-                v1::CopyPhase::Ready => TableStage::Ready,
+                v1::CopyPhase::Ready | v1::CopyPhase::Suspended => TableStage::Ready,
             };
             let rows = state.map_or(0, |state| state.rows);
             // Bytes are not in the ledger: in proportion to the rows where those are known.

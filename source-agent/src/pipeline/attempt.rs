@@ -136,10 +136,13 @@ impl Attempt<'_> {
             let text = format!("created after the task began, not synchronised: {}", names(&newer));
             self.run.reporter.notice_once(text).await;
         }
-        let dropped = states.len() - model.tables.len();
-        if dropped > 0 {
+        let exist: HashSet<u32> = model.tables.iter().map(|table| table.table_id).collect();
+        let dropped = states.iter().filter(|state| !exist.contains(&state.table_id));
+        let dropped: Vec<v1::TableName> = dropped.filter_map(|state| state.table.clone()).collect();
+        if !dropped.is_empty() {
             let text = format!(
-                "{dropped} of the task's tables were dropped at the source; they stay at the destination"
+                "dropped at the source, or not covered by the selection any more: {}; they stay at the destination",
+                names(&dropped)
             );
             self.run.reporter.notice_once(text).await;
         }

@@ -53,7 +53,8 @@ impl Attempt<'_> {
         Ok(Begun { model, states })
     }
 
-    /// Begins tables again under a fresh snapshot; it replaces the lease, which nothing needs any more.
+    /// Begins tables again under a fresh snapshot; it replaces the lease, which nothing needs any more. Those that the
+    /// source does not have any more are left out.
     pub(super) async fn begin_again(
         &self,
         table_ids: &[u32],
@@ -67,12 +68,10 @@ impl Attempt<'_> {
             v1::SchemaModel { tables: model.tables, ..Default::default() }
         };
         let model = only_these(self.load().await?);
-        if model.tables.len() != table_ids.len() {
-            return Err(RunError::definite(
-                "a table of the task was dropped at the source, or is not covered by the selection any more, before its \
-                 copy was complete",
-                "Release the task and start it again.",
-            ));
+        // What was dropped before its copy was complete must not keep the others from beginning.
+        let table_ids: Vec<u32> = model.tables.iter().map(|table| table.table_id).collect();
+        if table_ids.is_empty() {
+            return Ok(Begun { model, states: Vec::new() });
         }
         let ddl = source.connect().await.during("connect to publish the tables")?;
         publication::add(&ddl, source, &model, reporter).await?;

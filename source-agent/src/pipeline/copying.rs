@@ -1,4 +1,4 @@
-//! The full copy of whatever is missing, until every table is ready.
+//! The full copy of whatever is missing, until every table is ready, suspended, or gone from the source.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,7 +20,8 @@ struct Missing {
 }
 
 impl Attempt<'_> {
-    /// Copies and finishes the tables that are not ready. Afterwards all of them are.
+    /// Copies and finishes the tables that are not ready. Afterwards all of them are, but for those that were dropped at
+    /// the source and those that stay suspended.
     pub(super) async fn copy(
         &self,
         mut begun: Begun,
@@ -38,6 +39,11 @@ impl Attempt<'_> {
             }
             if !again.is_empty() {
                 let restarted = self.begin_again(&again, lease).await?;
+                let gone = |table: &v1::Table| {
+                    again.contains(&table.table_id)
+                        && !restarted.model.tables.iter().any(|known| known.table_id == table.table_id)
+                };
+                begun.model.tables.retain(|table| !gone(table));
                 replace(&mut begun, restarted);
             }
         }
@@ -87,6 +93,12 @@ impl Attempt<'_> {
         for state in begun.states.iter().filter(|state| state.phase() != CopyPhase::Ready) {
             let copied = state.phase() == CopyPhase::Copied;
             let table = tables.get(&state.table_id).copied();
+            if state.phase() == CopyPhase::Suspended {
+                if table.is_some_and(|table| fits(table, state)) {
+                    missing.again.push(state.table_id);
+                }
+                continue;
+            }
             let plan = match (table, lease.as_mut()) {
                 (Some(table), Some(lease)) => plan_of(state, table, lease),
                 _ => None,
@@ -98,8 +110,8 @@ impl Attempt<'_> {
                     let plan = TablePlan::unknown(state.generation);
                     missing.going_on.push(planned(state, table, plan, copied));
                 }
-                // Dropped at the source with all its rows copied: it stays as it is.
-                (_, None) if copied => {}
+                // Dropped at the source: it stays as it is.
+                (_, None) => {}
                 _ => missing.again.push(state.table_id),
             }
         }
@@ -126,6 +138,13 @@ impl Attempt<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a suspended table can begin over: the destination has a column for each that is written.
+fn fits(table: &v1::Table, state: &v1::TableState) -> bool {
+    let mut written = table.columns.iter().filter(|column| column.generated.is_none());
+    !state.destination_columns.is_empty()
+        && written.all(|column| state.destination_columns.contains(&column.name))
 }
 
 /// The plan that a table's ledger belongs to, if the table can go on by it.

@@ -43,6 +43,7 @@ impl Acks<'_> {
                 Some(Message::StreamingPutOff(put_off)) => {
                     return Err(RunError::StreamingPutOff { xid: put_off.xid, reason: put_off.reason });
                 }
+                Some(Message::Issue(issue)) => self.issue(&issue).await,
                 Some(Message::Ready(_)) => {
                     return Err(RunError::transient("the sink-agent opened the change stream twice"));
                 }
@@ -50,6 +51,12 @@ impl Acks<'_> {
                 None => {}
             }
         }
+    }
+
+    async fn issue(&self, issue: &v1::TableIssue) {
+        self.positions.marks.mark(issue);
+        let table = issue.table.clone().unwrap_or_default();
+        self.reporter.notice(format!("table {table} is suspended: {}. {}", issue.reason, issue.remedy)).await;
     }
 
     async fn ack(&self, ack: &v1::Ack) -> Result<(), RunError> {

@@ -23,6 +23,7 @@ mod forward;
 mod frame;
 mod heartbeat;
 mod latency;
+mod marks;
 mod mode;
 mod positions;
 mod reader;
@@ -38,6 +39,7 @@ mod tables;
 mod throttle;
 mod truncate;
 mod walsender;
+mod watch_tables;
 
 pub(crate) use run::{OnceMarker, StreamRun};
 pub(crate) use streaming::PutOff;

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use strait_proto::{Lsn, v1};
 use tokio::sync::{Notify, watch};
 
+use super::marks::TableMarks;
+
 /// Positions in the source's log, each of which only grows within a session.
 #[derive(Debug)]
 pub(super) struct Positions {
@@ -19,6 +21,7 @@ pub(super) struct Positions {
     conflicts: AtomicU64,
     foreign_keys_done: AtomicBool,
     mode: AtomicI32,
+    pub(super) marks: TableMarks,
     acked: watch::Sender<()>,
     /// The walsender wants to hear from us, or there is something to tell it.
     pub(super) status_due: Notify,
@@ -40,6 +43,7 @@ impl Positions {
             conflicts: AtomicU64::default(),
             foreign_keys_done: AtomicBool::default(),
             mode: AtomicI32::default(),
+            marks: TableMarks::default(),
             acked: watch::Sender::new(()),
             status_due: Notify::new(),
         }
@@ -107,6 +111,7 @@ impl Positions {
         self.changes.store(ack.changes, Ordering::Relaxed);
         self.transactions.store(ack.transactions, Ordering::Relaxed);
         self.conflicts.store(ack.conflicts, Ordering::Relaxed);
+        self.marks.count(&ack.table_conflicts);
         self.foreign_keys_done.store(ack.foreign_keys_done, Ordering::Release);
         self.acked.send_replace(());
         self.status_due.notify_one();
@@ -128,6 +133,8 @@ impl Positions {
             changes: self.changes.load(Ordering::Relaxed),
             conflicts: self.conflicts.load(Ordering::Relaxed),
             mode: self.mode.load(Ordering::Relaxed),
+            table_conflicts: self.marks.conflicts(),
+            table_issues: self.marks.issues(),
             ..Default::default()
         }
     }

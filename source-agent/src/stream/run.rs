@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use strait_postgres::Client;
 use strait_postgres::pgoutput::Decoder;
+use strait_proto::v1::{CopyPhase, TableIssueKind};
 use strait_proto::{Lsn, v1};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ use super::streaming::{self, PutOff};
 use super::supervise::{ProgressReport, Supervision};
 use super::tables::TableSet;
 use super::throttle::Throttle;
+use super::watch_tables::TableWatch;
 use crate::capture::leaves::Leaves;
 use crate::capture::slot::parse_lsn;
 use crate::copy::CopyCounters;
@@ -75,6 +77,9 @@ impl StreamRun<'_> {
         packer.set_limits(throttle.frame_limits());
         let credit = Arc::new(Credit::new(ready.credit_bytes));
         let heartbeats = Arc::new(Heartbeats::new(self.session_name(), self.pulse(options.messages)));
+        for state in ready.tables.iter().filter(|state| state.phase() == CopyPhase::Suspended) {
+            positions.marks.mark(&suspended(state));
+        }
         let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
         let stop = CancellationToken::new();
         let catalog = Catalog {
@@ -121,6 +126,8 @@ impl StreamRun<'_> {
             sink: self.sink,
             catalog,
             tables: &published,
+            watch: TableWatch::new(&ready.tables),
+            positions: &positions,
             sequences: SequenceSync::new(self.model),
         };
         let progress = ProgressReport {
@@ -161,6 +168,16 @@ impl StreamRun<'_> {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let session = self.sink.session();
         format!("{}/{}/{}", self.source.task_id, session.epoch, since_epoch.as_nanos())
+    }
+}
+
+/// A table that the destination has suspended in an earlier session.
+fn suspended(state: &v1::TableState) -> v1::TableIssue {
+    v1::TableIssue {
+        table: state.table.clone(),
+        kind: TableIssueKind::Suspended.into(),
+        reason: state.reason.clone(),
+        remedy: state.remedy.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is looked after beside the stream: partitions that come and go, identities, the publication, sequences, and what
+//! What is looked after beside the stream: partitions that come and go, tables that are renamed or dropped, identities, the publication, sequences, and what
 //! is told about progress.
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::latency::micros;
 use super::positions::Positions;
 use super::sequences::SequenceSync;
 use super::throttle::Throttle;
+use super::watch_tables::TableWatch;
 use crate::capture::identity::{self, Lacking};
 use crate::capture::slot::parse_lsn;
 use crate::capture::{publication, slot};
@@ -37,6 +38,8 @@ pub(super) struct Supervision<'a> {
     pub(super) catalog: Catalog,
     /// The published tables that exist.
     pub(super) tables: &'a [u32],
+    pub(super) watch: TableWatch,
+    pub(super) positions: &'a Positions,
     pub(super) sequences: SequenceSync,
 }
 
@@ -47,7 +50,11 @@ impl Supervision<'_> {
         let mut seldom = ticks(PUBLICATION_INTERVAL);
         loop {
             tokio::select! {
-                _ = often.tick() => self.partitions().await?,
+                _ = often.tick() => {
+                    self.partitions().await?;
+                    let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);
+                    self.watch.look(client, &self.positions.marks, reporter).await?;
+                }
                 _ = seldom.tick() => {
                     let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);
                     self.sequences.transfer(client, self.sink, reporter).await?;

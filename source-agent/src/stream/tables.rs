@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use strait_proto::v1::CopyPhase;
 use strait_proto::{Lsn, v1};
 
 use crate::capture::record::LeafRecord;
@@ -10,7 +11,7 @@ use crate::capture::record::LeafRecord;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SyncedTable {
     pub(super) table_id: u32,
-    /// Its name in the model. None where it was dropped at the source since: its older changes come with the name of then.
+    /// Its name at the destination. None where that is not known: its changes come with the source's name then.
     pub(super) name: Option<v1::TableName>,
     /// Its changes count if and only if their commit_lsn is at or past this.
     pub(super) begin_lsn: Lsn,
@@ -35,7 +36,7 @@ impl TableSet {
         set
     }
 
-    /// The tables that the destination has begun, named as the model has them.
+    /// The tables that the destination has begun.
     pub(super) fn begun(
         states: &[v1::TableState],
         model: &v1::SchemaModel,
@@ -48,8 +49,13 @@ impl TableSet {
             .collect();
         Self::new(states.iter().map(|state| SyncedTable {
             table_id: state.table_id,
-            name: names.get(&state.table_id).cloned(),
-            begin_lsn: Lsn(state.begin_lsn),
+            // As the destination calls it, whatever has become of its name since.
+            name: state.table.clone().or_else(|| names.get(&state.table_id).cloned()),
+            begin_lsn: match state.phase() {
+                // Its changes do not count until it has begun over, and are not sent.
+                CopyPhase::Suspended | CopyPhase::Copying => Lsn(u64::MAX),
+                _ => Lsn(state.begin_lsn),
+            },
             leaves: leaves.get(&state.table_id).cloned().unwrap_or_default(),
         }))
     }

@@ -230,7 +230,7 @@ impl World {
     pub(crate) fn last_progress(&self) -> Option<v1::StreamProgress> {
         let reports = self.reports.lock().unwrap();
         reports.iter().rev().find_map(|report| match report {
-            Report::Progress(progress) => progress.stream,
+            Report::Progress(progress) => progress.stream.clone(),
             _ => None,
         })
     }

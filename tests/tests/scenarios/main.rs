@@ -5,6 +5,7 @@
 //! scenarios that PostgreSQL tests its own logical replication for (src/test/subscription/t), in the same numbering.
 
 mod catch_up;
+mod conflict_rows;
 mod exactly_once;
 mod faults;
 mod fencing;
@@ -14,6 +15,7 @@ mod hops;
 mod idle;
 mod large_transaction;
 mod older_sources;
+mod on_error;
 mod peer_001_rep_changes;
 mod peer_002_types;
 mod peer_003_constraints;
@@ -27,6 +29,7 @@ mod peer_013_partition;
 mod peer_015_transactions;
 mod peer_020_messages;
 mod peer_021_prepared;
+mod peer_027_nosuperuser;
 mod peer_100_bugs;
 mod precheck;
 mod schema;
@@ -34,6 +37,8 @@ mod sequences;
 mod spine;
 mod streaming;
 mod streaming_faults;
+mod suspended_tables;
 mod sync_command;
 mod throttle;
 mod versions;
+mod whole_rows;

@@ -77,6 +77,36 @@ fn what_a_tables_copy_contains_is_dropped() {
 }
 
 #[test]
+fn a_suspended_table_is_marked_once_and_left_out_from_there_on() {
+    let mut assembly = assembly(CopyPhase::Ready, 0);
+    let failure = v1::Failure { cause: "a column is missing".to_owned(), ..Default::default() };
+    begin(&mut assembly, 1_000);
+    rows(&mut assembly, 2, 10);
+    assembly.suspend(1, &failure).unwrap();
+    assembly.suspend(1, &failure).unwrap();
+    rows(&mut assembly, 5, 10);
+    commit(&mut assembly, 1_000);
+    transaction(&mut assembly, 1_100, 3);
+    let pending = assembly.take(false).unwrap();
+    let [Operation::Row(_), Operation::Row(_), Operation::Suspend(suspension)] = &pending.operations[..]
+    else {
+        panic!("{pending:?}")
+    };
+    assert_eq!((suspension.table_id, suspension.reason.as_str()), (1, "a column is missing"));
+    assert_eq!(pending.extent, Extent::Whole { end_lsn: Lsn(1_110) });
+}
+
+#[test]
+fn what_would_not_have_counted_suspends_nothing() {
+    let mut assembly = assembly(CopyPhase::Ready, 2_000);
+    begin(&mut assembly, 1_000);
+    assembly.suspend(1, &v1::Failure::default()).unwrap();
+    commit(&mut assembly, 1_000);
+    transaction(&mut assembly, 2_000, 1);
+    assert_eq!(taken(assembly.take(false)), Some((1, 2, Extent::Whole { end_lsn: Lsn(2_010) })));
+}
+
+#[test]
 fn a_position_joins_what_waits_before_it() {
     let mut assembly = assembly(CopyPhase::Ready, 0);
     transaction(&mut assembly, 1_000, 1);
