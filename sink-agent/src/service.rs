@@ -69,7 +69,8 @@ impl Service {
                 return Err(copy::other_cluster(stands, &source));
             }
             let uri = session.uri().clone();
-            Stream { uri, claim, progress, client, inbound, replies }.run().await
+            let lanes = assignment.lanes;
+            Stream { uri, claim, progress, lanes, client, inbound, replies }.run().await
         };
         session.run_stream(Box::pin(stream)).await
     }

@@ -4,6 +4,7 @@
 //! version does not carry out is refused, never ignored, unless it asks for what happens anyway. And every
 //! message says where in the file it applies.
 
+mod apply;
 mod duration;
 mod fields;
 mod pattern;
@@ -46,6 +47,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
     refuse::endpoints(&document, form, &mut problems);
     let objects = pattern::selection(document.objects.as_ref(), &mut problems);
     let retry = retry::policy(document.retry.as_ref(), &mut problems);
+    let apply = apply::policy(document.apply.as_ref(), &mut problems);
 
     if !problems.is_empty() {
         return Err(DocumentError::new(problems));
@@ -57,6 +59,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
         destination: document.destination.map(|endpoint| endpoint.value.into()),
         objects: Some(objects),
         retry: Some(retry),
+        apply: Some(apply),
     })
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct SpecView {
     pub(crate) destination: Option<EndpointReferenceView>,
     pub(crate) objects: SelectionView,
     pub(crate) retry: RetryPolicyView,
+    pub(crate) apply: ApplyPolicyView,
 }
 
 /// A database, by the names that an agent gives it.
@@ -52,6 +53,12 @@ pub(crate) struct RetryPolicyView {
     pub(crate) other_minutes: u32,
 }
 
+/// How changes are applied; 0 asks for the coordinator's default.
+#[derive(Debug, Serialize)]
+pub(crate) struct ApplyPolicyView {
+    pub(crate) lanes: u32,
+}
+
 /// The request that a document makes.
 #[derive(Debug, Serialize)]
 pub(crate) struct CreateRequestView {
@@ -77,6 +84,7 @@ impl From<&v1::TaskSpec> for SpecView {
                 connection_minutes: retry.connection_minutes,
                 other_minutes: retry.other_minutes,
             },
+            apply: ApplyPolicyView { lanes: spec.apply.unwrap_or_default().lanes },
         }
     }
 }

@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use strait_proto::v1::{EndpointReference, ObjectPattern, ObjectSelection, RetryPolicy, TaskSpec};
+use strait_proto::v1::{
+    ApplyPolicy, EndpointReference, ObjectPattern, ObjectSelection, RetryPolicy, TaskSpec,
+};
 
 /// The bounds of `retry.connection`, minutes.
 const CONNECTION_MINUTES: std::ops::RangeInclusive<u32> = 10..=1440;
@@ -12,6 +14,8 @@ const CONNECTION_MINUTES_DEFAULT: u32 = 720;
 /// The bounds of `retry.other`, minutes.
 const OTHER_MINUTES: std::ops::RangeInclusive<u32> = 1..=1440;
 const OTHER_MINUTES_DEFAULT: u32 = 10;
+/// The bounds of `apply.lanes`.
+const LANES: std::ops::RangeInclusive<u32> = 1..=64;
 /// The longest label or name of an agent or endpoint, in bytes.
 const LABEL_BYTES_MAX: usize = 128;
 /// PostgreSQL's NAMEDATALEN - 1.
@@ -50,8 +54,9 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
     problems.patterns("objects.include", &objects.include);
     problems.patterns("objects.exclude", &objects.exclude);
     let retry = retry(spec.retry.unwrap_or_default(), &mut problems);
+    let apply = apply(spec.apply.unwrap_or_default(), &mut problems);
     if problems.0.is_empty() {
-        Ok(TaskSpec { objects: Some(objects), retry: Some(retry), ..spec })
+        Ok(TaskSpec { objects: Some(objects), retry: Some(retry), apply: Some(apply), ..spec })
     } else {
         Err(problems.0)
     }
@@ -156,6 +161,15 @@ fn retry(given: RetryPolicy, problems: &mut Problems) -> RetryPolicy {
     RetryPolicy { connection_minutes: connection, other_minutes: other }
 }
 
+fn apply(given: ApplyPolicy, problems: &mut Problems) -> ApplyPolicy {
+    let lanes = if given.lanes == 0 { *LANES.start() } else { given.lanes };
+    if !LANES.contains(&lanes) {
+        let (least, most) = (LANES.start(), LANES.end());
+        problems.add("apply.lanes", format!("is {lanes}; it must lie between {least} and {most}"));
+    }
+    ApplyPolicy { lanes }
+}
+
 /// Every field with its value as people read it.
 fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| format!("{text:?}");
@@ -176,6 +190,8 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         ("objects.exclude", patterns(&exclude)),
         ("retry.connection", format!("{}m", retry.connection_minutes)),
         ("retry.other", format!("{}m", retry.other_minutes)),
+        // A task that was stored before there were lanes has one.
+        ("apply.lanes", spec.apply.unwrap_or_default().lanes.max(1).to_string()),
     ]
 }
 
@@ -220,6 +236,7 @@ mod tests {
         let spec = normalise(valid()).unwrap();
         assert_eq!(spec.retry, Some(RetryPolicy { connection_minutes: 720, other_minutes: 10 }));
         assert_eq!(spec.objects, Some(ObjectSelection::default()));
+        assert_eq!(spec.apply, Some(ApplyPolicy { lanes: 1 }));
         assert_eq!(normalise(spec.clone()), Ok(spec));
     }
 
@@ -237,6 +254,17 @@ mod tests {
         ] {
             assert_eq!(problem(with_retry(connection, other)), expected);
         }
+    }
+
+    #[test]
+    fn the_bounds_of_lanes_are_kept() {
+        let with_lanes = |lanes| TaskSpec { apply: Some(ApplyPolicy { lanes }), ..valid() };
+        assert!(normalise(with_lanes(64)).is_ok());
+        let wanted = "apply.lanes: is 65; it must lie between 1 and 64";
+        assert_eq!(problem(with_lanes(65)), wanted);
+        let [one, many] = [0, 8].map(|lanes| normalise(with_lanes(lanes)).unwrap());
+        let texts: Vec<_> = differences(&one, &many).iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["apply.lanes is 1 there and 8 here"]);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod execute;
 mod executor;
 mod fold;
 mod in_order;
+mod lanes;
 mod multiset;
 mod pipeline;
 mod plan;
@@ -53,12 +54,13 @@ use v1::stream_changes_response::Message;
 
 use crate::error::Error;
 use crate::foreign_keys::ForeignKeys;
-use crate::store::{Claim, Progress};
+use crate::store::{Claim, Progress, lane_lines};
 
 use assembly::{Assembly, StreamedTable};
 use connection::Connection;
 use execute::Execution;
 use executor::Executor;
+use lanes::{Lanes, Laning, Recovery};
 use receive::{Receiver, Relations};
 use replies::Replies;
 
@@ -71,6 +73,8 @@ pub(crate) struct Stream {
     pub(crate) claim: Claim,
     /// Read under that claim.
     pub(crate) progress: Progress,
+    /// Transactions that may apply independent keys of a batch at once.
+    pub(crate) lanes: usize,
     /// Reads catalogs.
     pub(crate) client: Client,
     pub(crate) inbound: Streaming<v1::StreamChangesRequest>,
@@ -92,6 +96,11 @@ impl Stream {
             ForeignKeys::load(&self.client, &self.claim.task_id, &model, begins_lsn, connection.replica_role)
                 .await?;
         let executor = Executor::new(connection, self.claim.clone(), resume_lsn).await?;
+        let lanes = Lanes::open(&self.uri, &self.claim, resume_lsn, self.lanes).await?;
+        let recovery = match lane_lines(&self.client, &self.claim.task_id).await? {
+            Some((end_lsn, lines)) => Some(Recovery::new(end_lsn, lines)?),
+            None => None,
+        };
 
         let streamed = streamed_tables(&tables, &model);
         let ready = v1::StreamReady { resume_lsn: resume_lsn.0, credit_bytes: CREDIT_BYTES, tables };
@@ -99,16 +108,18 @@ impl Stream {
 
         let (batches, to_execute) = mpsc::channel(1);
         let (executed, done) = mpsc::channel(2);
+        let execution =
+            Execution::new(executor, lanes, recovery.is_some(), foreign_keys, self.replies.clone(), self.uri);
         let receiver = Receiver {
             inbound: self.inbound,
-            assembly: Assembly::new(resume_lsn, streamed),
+            assembly: Assembly::new(resume_lsn, streamed, recovery),
             relations: Relations::new(self.client),
+            laning: Laning::new(self.lanes),
             batches,
             done,
             replies: self.replies.clone(),
             traceparent: String::new(),
         };
-        let execution = Execution::new(executor, foreign_keys, self.replies.clone(), self.uri);
         // Tasks of their own, so that planning and executing use two cores; dropped with this future.
         let mut tasks = JoinSet::new();
         tasks.spawn(receiver.run());

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use prost::Message as _;
 use strait_postgres::Client;
 use strait_proto::v1::{self, RelationDefinition, change, stream_changes_request::Message};
@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 use tonic::Streaming;
 
 use super::assembly::{Assembly, Pending};
-use super::batch::Batch;
+use super::batch::{Batch, Extent};
 use super::change::Operation;
-use super::plan::{Unplanned, plan};
+use super::lanes::{Laning, folded};
 use super::relation::Relation;
 use super::replies::Replies;
 use super::target::Target;
@@ -33,6 +33,8 @@ pub(crate) struct Receiver {
     pub(crate) inbound: Streaming<v1::StreamChangesRequest>,
     pub(crate) assembly: Assembly,
     pub(crate) relations: Relations,
+    /// None: batches are applied by one transaction each.
+    pub(crate) laning: Option<Laning>,
     pub(crate) batches: mpsc::Sender<Batch>,
     /// One message for each batch that is done.
     pub(crate) done: mpsc::Receiver<()>,
@@ -50,7 +52,7 @@ impl Receiver {
             while executing < EXECUTING_MAX
                 && let Some(pending) = self.assembly.take(executing > 0)
             {
-                let batch = planned(pending, self.traceparent.clone())?;
+                let batch = planned(pending, self.laning.as_ref(), self.traceparent.clone())?;
                 // Room for it is certain: fewer than EXECUTING_MAX are under way.
                 if self.batches.send(batch).await.is_err() {
                     return the_other_says_why().await;
@@ -93,7 +95,7 @@ impl Receiver {
             match change {
                 change::Change::Begin(begin) => self.assembly.begin(begin)?,
                 change::Change::Commit(commit) => self.assembly.commit(commit)?,
-                change::Change::Relation(definition) => self.relations.define(definition).await?,
+                change::Change::Relation(definition) => self.define(definition).await?,
                 change::Change::Row(row) => self.assembly.row(self.relations.get(row.relation_id)?, row)?,
                 change::Change::Truncate(truncate) => self.assembly.truncate(truncate)?,
                 change::Change::Progress(progress) => self.assembly.progress(progress)?,
@@ -101,24 +103,32 @@ impl Receiver {
         }
         Ok(self.assembly.end_frame(cost))
     }
+
+    async fn define(&mut self, definition: RelationDefinition) -> Result<(), Error> {
+        let relation_id = definition.relation_id;
+        self.relations.define(definition).await?;
+        if let Some(laning) = &mut self.laning {
+            let target = &self.relations.get(relation_id)?.target;
+            laning.learn(&self.relations.client, target).await?;
+        }
+        Ok(())
+    }
 }
 
-fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
-    let Pending { operations, extent, transactions, credit, .. } = pending;
+fn planned(pending: Pending, laning: Option<&Laning>, traceparent: String) -> Result<Batch, Error> {
+    let Pending { operations, extent, transactions, credit, completes, .. } = pending;
     let large = |operation: &Operation| match operation {
         Operation::Truncate(_) => false,
         Operation::Row(change) => change.tuple_bytes_max() > ROW_IN_SET_BYTES_MAX,
     };
-    let steps = if operations.iter().any(large) {
-        None
-    } else {
-        match plan(&operations, &HashSet::new()) {
-            Ok(steps) => Some(steps),
-            Err(Unplanned::InOrder) => None,
-            Err(Unplanned::Failed(error)) => return Err(error),
-        }
+    let one_by_one = operations.iter().any(large);
+    let lanes = match (laning, extent) {
+        // While the lines of a batch stand, it is completed, and no other one begun.
+        (Some(laning), Extent::Whole { .. }) if !one_by_one && !completes => laning.plan(&operations)?,
+        _ => None,
     };
-    Ok(Batch { operations, steps, extent, transactions, traceparent, credit })
+    let steps = if one_by_one || lanes.is_some() { None } else { folded(&operations)? };
+    Ok(Batch { operations, steps, lanes, completes, extent, transactions, traceparent, credit })
 }
 
 /// The relations that the source has defined in this session.

@@ -4,6 +4,7 @@ use strait_postgres::Client;
 use strait_postgres::quote::literal;
 use strait_proto::{Epoch, TaskId};
 
+use super::lanes::lock_out_lanes;
 use super::{BEGIN, in_transaction};
 use crate::error::{Context as _, Error};
 
@@ -66,6 +67,7 @@ pub(crate) async fn claim(
         let task = task_id.as_str();
         client.execute_typed(TASK_SQL, &[(&task, TEXT), (&name, TEXT)]).await.context("claim the task")?;
         let held: i64 = epoch_number(epoch)?;
+        lock_out_lanes(client, task_id).await?;
         // Waits for a transaction that holds the row; afterwards that holder's next one raises.
         let claimed = client.query_typed_opt(CLAIM_SQL, &[(&task, TEXT), (&held, INT8)]).await;
         Ok(claimed.context("claim the task")?.map(|row| row.get::<_, String>(0)))

@@ -9,7 +9,7 @@ use crate::error::{Context as _, Error};
 pub(crate) const SCHEMA: &str = "strait";
 
 /// Of `layout.sql`.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Serialises creation and removal of the schema: two tasks may start at once in one database.
 pub(super) const LAYOUT_LOCK_SQL: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7453010361412153460)";

@@ -10,6 +10,7 @@ mod fencing;
 mod foreign_database;
 mod harness;
 mod idle;
+mod lanes;
 mod large_transaction;
 mod peer_001_rep_changes;
 mod peer_002_types;
