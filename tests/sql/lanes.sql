@@ -8,6 +8,7 @@ CREATE TABLE lanes.purchase (
     account integer REFERENCES lanes.account ON UPDATE CASCADE ON DELETE CASCADE,
     v       text
 );
+CREATE INDEX ON lanes.purchase (account);
 -- Equal rows, some thousand of them.
 CREATE TABLE lanes.keyless (a integer, v text);
 -- Keys that are equal and printed differently.

@@ -54,9 +54,9 @@ async fn equal_with(lanes: u32) -> Result<()> {
     scenario.run_until(TaskState::Incremental).await?;
     scenario.settle().await?;
     foreign_keys_done(&scenario).await?;
-    for _ in 0..3 {
+    for _ in 0..2 {
         scenario.tasks.pause(scenario.task_id()).await?;
-        scenario.source.run("CALL lanes.load(2500)").await?;
+        scenario.source.run("CALL lanes.load(1500)").await?;
         scenario.tasks.resume(scenario.task_id()).await?;
         scenario.assert_equal().await?;
     }
@@ -262,7 +262,7 @@ async fn a_sink_agent_killed_again_and_again_while_lanes_apply_loses_and_repeats
         let before = scenario.destination.text(position).await?;
         // A backlog, so that there is something for lanes.
         scenario.processes()?.kill(Part::SinkAgent).await?;
-        scenario.source.run("CALL lanes.load(2000)").await?;
+        scenario.source.run("CALL lanes.load(1500)").await?;
         scenario.processes()?.start_again(Part::SinkAgent).await?;
         // By turns as soon as a lane has committed, and once the position moves.
         eventually("the backlog is being applied", patience(), async || {

@@ -64,7 +64,7 @@ const BY_BYTES_SQL: &str = "(coalesce(b.oid, t.oid) IN ('int2'::regtype, 'int4':
 /// the bytes of plain columns, and which. An index may have a collation and an equality of its own.
 const UNIQUE_SQL: &str = "SELECT i.indexprs IS NULL AND NOT i.indisexclusion AND bool_and(coalesce(
                p.opcnamespace = 'pg_catalog'::regnamespace
-           AND coalesce((SELECT c.collisdeterministic FROM pg_collation AS c WHERE c.oid = k.collation), true)
+           AND coalesce((SELECT c.collisdeterministic FROM pg_collation AS c WHERE c.oid = k.collated), true)
            AND {by_bytes}, false)),
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
        coalesce(array_agg(a.attname::text ORDER BY a.attname) FILTER (WHERE a.attname IS NOT NULL), '{}')
@@ -72,7 +72,7 @@ const UNIQUE_SQL: &str = "SELECT i.indexprs IS NULL AND NOT i.indisexclusion AND
        JOIN pg_class AS r ON r.oid = i.indrelid
        JOIN pg_namespace AS n ON n.oid = r.relnamespace
        CROSS JOIN LATERAL unnest(i.indkey::smallint[], i.indclass::oid[], i.indcollation::oid[])
-           WITH ORDINALITY AS k (attnum, opclass, collation, place)
+           WITH ORDINALITY AS k (attnum, opclass, collated, place)
        LEFT JOIN pg_opclass AS p ON p.oid = k.opclass
        LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
        LEFT JOIN pg_type AS t ON t.oid = a.atttypid

@@ -105,11 +105,11 @@ struct Grouping<'a> {
 /// How the rows of one relation are tied to others.
 #[derive(Default)]
 struct Ties {
-    /// Tied to all rows of these tables: names of such ties.
-    serial: Vec<u64>,
+    /// All rows of the table are tied to each other, by this name.
+    serial: Option<u64>,
     /// Keys whose columns are positions in a tuple.
     keys: Vec<Key>,
-    /// A serial table's ties, where the columns have a value.
+    /// To serial tables, by these names, where the columns have a value.
     serial_parents: Vec<(u64, Vec<usize>)>,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Grouping<'a> {
         for tuple in old.into_iter().chain(new) {
             complete &= ties.of_tuple(tuple, names);
         }
-        if !complete && ties.serial.is_empty() {
+        if !complete && ties.serial.is_none() {
             self.unknown.push(change.relation.target.name.clone());
         }
         Some(())
@@ -184,7 +184,7 @@ impl<'a> Grouping<'a> {
         let unique: Option<Vec<Key>> = keys.unique.iter().map(in_tuple).collect();
         // A unique column that does not arrive may have any value.
         if unique.is_none() || relation.lookup.by != LookupBy::Index || self.serial.contains(name) {
-            ties.serial.push(serial_tie(name));
+            ties.serial = Some(serial_tie(name));
         }
         ties.keys.extend(unique.into_iter().flatten());
         for reference in &keys.references {
