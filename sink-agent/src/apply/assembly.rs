@@ -261,9 +261,10 @@ impl Assembly {
 
     /// All of the batch that lanes have applied in part has arrived; what is left of it is one batch again.
     fn recovered(&mut self) -> Result<(), Error> {
-        let Some(recovery) = self.recovery.take() else { return Ok(()) };
+        let Some(recovery) = &self.recovery else { return Ok(()) };
         recovery.check()?;
         let end_lsn = recovery.end_lsn();
+        self.recovery = None;
         let mut pending = self.queue.pop_back().unwrap_or_else(|| Pending::idle(end_lsn));
         pending.extent = Extent::Whole { end_lsn };
         pending.completes = true;

@@ -163,7 +163,7 @@ fn a_position_past_it_completes_a_batch_too() {
         let mut assembly = recovering(3);
         transaction(&mut assembly, 1_000, 2);
         transaction(&mut assembly, 1_100, 1);
-        assembly.progress(v1::Progress { progress_lsn: position, ..Default::default() }).unwrap();
+        assembly.progress(v1::Progress { progress_lsn: position }).unwrap();
         let completed = assembly.take(false).unwrap();
         assert_eq!(taken(Some(completed)), Some((1, 2, Extent::Whole { end_lsn: Lsn(1_200) })));
         let idle = further.map(|end_lsn| (0, 0, Extent::Whole { end_lsn: Lsn(end_lsn) }));
