@@ -15,12 +15,17 @@ use crate::session::Session;
 /// How long OpenTask waits for an assignment that the source-agent has and this agent has not heard of yet.
 const ASSIGNMENT_WAIT: Duration = Duration::from_secs(5);
 
+/// The most that the contract allows.
+const LANES_MAX: usize = 64;
+
 /// One assignment of a task.
 pub(crate) struct Assignment {
     pub(crate) task_id: TaskId,
     pub(crate) epoch: Epoch,
     /// The task's label, for people.
     pub(crate) name: String,
+    /// Transactions that may apply independent keys at once, at least 1.
+    pub(crate) lanes: usize,
     pub(crate) uri: ConnectionUri,
     pub(crate) on_error: v1::OnError,
     pub(crate) stop: CancellationToken,
@@ -48,6 +53,7 @@ impl Assignment {
             task_id,
             epoch: Epoch(assign.epoch),
             name: assign.spec.as_ref().map(|spec| spec.name.clone()).unwrap_or_default(),
+            lanes: lanes(assign.spec.as_ref()),
             uri,
             on_error: assign.spec.as_ref().map(v1::TaskSpec::on_error).unwrap_or_default(),
             stop,
@@ -133,6 +139,12 @@ impl Registry {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Assignment>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Absent in the specification of a task that was stored before there were lanes.
+pub(crate) fn lanes(spec: Option<&v1::TaskSpec>) -> usize {
+    let apply = spec.and_then(|spec| spec.apply).unwrap_or_default();
+    usize::try_from(apply.lanes).unwrap_or(usize::MAX).clamp(1, LANES_MAX)
 }
 
 /// Comparing secrets must not tell how much of a guess was right.

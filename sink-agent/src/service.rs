@@ -71,8 +71,8 @@ impl Service {
                 return Err(copy::other_cluster(stands, &source));
             }
             let uri = session.uri().clone();
-            let (spool, on_error) = (Arc::clone(&self.spool), assignment.on_error);
-            Stream { uri, claim, progress, client, inbound, replies, spool, on_error }.run().await
+            let (spool, on_error, lanes) = (Arc::clone(&self.spool), assignment.on_error, assignment.lanes);
+            Stream { uri, claim, progress, lanes, client, inbound, replies, spool, on_error }.run().await
         };
         session.run_stream(Box::pin(stream)).await
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Context as _, Error};
 use crate::precheck::precheck;
-use crate::registry::{Assignment, Registry};
+use crate::registry::{Assignment, Registry, lanes};
 use crate::release::release;
 
 /// The sink-agent's half of the control session.
@@ -54,7 +54,7 @@ impl SinkWorker {
         let task_id = parse(&command.task_id)?;
         let source = command.source.clone().unwrap_or_default();
         Ok(match self.uri(command.spec.as_ref()) {
-            Ok(uri) => precheck(&uri, &task_id, &source).await,
+            Ok(uri) => precheck(&uri, &task_id, &source, lanes(command.spec.as_ref())).await,
             Err(error) => vec![crate::precheck::unreachable(&error)],
         })
     }

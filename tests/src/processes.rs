@@ -103,6 +103,18 @@ impl Processes {
         self.start_again(part).await
     }
 
+    /// Removes the coordinator's store, as a lost disk does. The coordinator must not run.
+    pub fn lose_store(&mut self) -> Result<()> {
+        ensure!(self.child(Part::Coordinator).is_err(), "the coordinator runs");
+        for suffix in ["", "-wal", "-shm"] {
+            let file = self.directory.path().join(format!("coordinator.sqlite{suffix}"));
+            if file.exists() {
+                fs::remove_file(file)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a signal.
     pub async fn signal(&mut self, part: Part, signal: Signal) -> Result<()> {
         send_signal(self.process(part)?, signal).await

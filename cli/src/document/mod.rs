@@ -4,6 +4,7 @@
 //! version does not carry out is refused, never ignored, unless it asks for what happens anyway. And every
 //! message says where in the file it applies.
 
+mod apply;
 mod duration;
 mod fields;
 mod pattern;
@@ -48,6 +49,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
     let objects = pattern::selection(document.objects.as_ref(), &mut problems);
     let retry = retry::policy(document.retry.as_ref(), &mut problems);
     let throttle = throttle::throttle(document.throttle.as_ref(), &mut problems);
+    let apply = apply::policy(document.apply.as_ref(), &mut problems);
 
     if !problems.is_empty() {
         return Err(DocumentError::new(problems));
@@ -61,6 +63,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
         retry: Some(retry),
         throttle,
         on_error: document.on_error.map_or(v1::OnError::Unspecified, v1::OnError::from).into(),
+        apply: Some(apply),
     })
 }
 

@@ -32,9 +32,6 @@ pub(super) fn unsupported(document: &Document, problems: &mut Vec<Problem>) {
     });
     refuse.unless("partitions", document.partitions.as_ref(), |choice| *choice == Partitions::Flatten);
     refuse.unless("rewind", document.rewind.as_ref(), is_off);
-    refuse.unless("apply.lanes", document.apply.as_ref().and_then(|apply| apply.lanes.as_ref()), |lanes| {
-        *lanes == 1
-    });
     throttles(document, &mut refuse);
     if let Some(alerts) = &document.alerts {
         refuse.unless("alerts.on_failure", alerts.on_failure.as_ref(), |wanted| !wanted);

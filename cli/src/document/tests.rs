@@ -76,6 +76,7 @@ fn fields_that_ask_for_what_happens_anyway_are_accepted() {
         "rewind: {time: 0m, size: 1GiB}",
         "rewind: {}",
         "apply: {lanes: 1}",
+        "apply: {lanes: 64}",
         "apply: {}",
         "alerts: {on_failure: false}",
         "throttle: {full: {queries_per_second: 0, rows_per_second: 0, megabytes_per_second: 0.0}}",
@@ -93,6 +94,17 @@ fn fields_that_ask_for_what_happens_anyway_are_accepted() {
 }
 
 #[test]
+fn the_number_of_lanes_is_kept_within_its_bounds() {
+    let lanes = |text| sync(text).apply.unwrap().lanes;
+    assert_eq!((lanes("name: x"), lanes("apply: {lanes: 1}"), lanes("apply: {lanes: 64}")), (0, 1, 64));
+    for wrong in ["0", "65"] {
+        let message = problem(&format!("name: x\napply: {{lanes: {wrong}}}"), Form::Sync);
+        let wanted = format!("apply.lanes must lie between 1 and 64, not {wrong}");
+        assert!(message.contains(&wanted) && message.contains("line 2"), "{message}");
+    }
+}
+
+#[test]
 fn fields_of_later_versions_are_refused_by_name_and_line() {
     for (text, field) in [
         ("synchronize: [schema, full]", "synchronize"),
@@ -104,7 +116,6 @@ fn fields_of_later_versions_are_refused_by_name_and_line() {
         ("partitions: preserve", "partitions"),
         ("rewind: {time: 15m, size: 1GiB}", "rewind"),
         ("rewind: 15m", "rewind"),
-        ("apply: {lanes: 4}", "apply.lanes"),
         ("throttle: {full: {queries_per_second: 1}}", "throttle.full.queries_per_second"),
         ("throttle: {full: {rows_per_second: 1}}", "throttle.full.rows_per_second"),
         ("throttle: {full: {megabytes_per_second: 0.5}}", "throttle.full.megabytes_per_second"),

@@ -76,6 +76,9 @@ pub(crate) fn task(task: &TaskView) -> String {
         line("throttle", &limits_text(&throttle.incremental));
     }
     line("on error", task.spec.on_error);
+    if task.spec.apply.lanes > 1 {
+        line("apply", &format!("{} lanes", task.spec.apply.lanes));
+    }
     let returns = task.return_to.map(|phase| format!(", returns to {phase}")).unwrap_or_default();
     line("state", &format!("{}{returns}, since {}", task.state, task.state_changed_at));
     if let Some(retry) = &task.retry {

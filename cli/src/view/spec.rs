@@ -19,6 +19,7 @@ pub(crate) struct SpecView {
     pub(crate) retry: RetryPolicyView,
     /// stop or skip.
     pub(crate) on_error: &'static str,
+    pub(crate) apply: ApplyPolicyView,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) throttle: Option<ThrottleView>,
 }
@@ -71,6 +72,12 @@ pub(crate) struct RetryPolicyView {
     pub(crate) other_minutes: u32,
 }
 
+/// How changes are applied; 0 asks for the coordinator's default.
+#[derive(Debug, Serialize)]
+pub(crate) struct ApplyPolicyView {
+    pub(crate) lanes: u32,
+}
+
 /// The request that a document makes.
 #[derive(Debug, Serialize)]
 pub(crate) struct CreateRequestView {
@@ -100,6 +107,7 @@ impl From<&v1::TaskSpec> for SpecView {
                 v1::OnError::Unspecified | v1::OnError::Stop => "stop",
                 v1::OnError::Skip => "skip",
             },
+            apply: ApplyPolicyView { lanes: spec.apply.unwrap_or_default().lanes },
             throttle: spec
                 .throttle
                 .and_then(|throttle| throttle.incremental)

@@ -5,7 +5,8 @@
 use std::fmt;
 
 use strait_proto::v1::{
-    EndpointReference, ObjectPattern, ObjectSelection, OnError, RateLimits, RetryPolicy, TaskSpec, Throttle,
+    ApplyPolicy, EndpointReference, ObjectPattern, ObjectSelection, OnError, RateLimits, RetryPolicy,
+    TaskSpec, Throttle,
 };
 
 /// The bounds of `retry.connection`, minutes.
@@ -14,6 +15,8 @@ const CONNECTION_MINUTES_DEFAULT: u32 = 720;
 /// The bounds of `retry.other`, minutes.
 const OTHER_MINUTES: std::ops::RangeInclusive<u32> = 1..=1440;
 const OTHER_MINUTES_DEFAULT: u32 = 10;
+/// The bounds of `apply.lanes`.
+const LANES: std::ops::RangeInclusive<u32> = 1..=64;
 /// The longest label or name of an agent or endpoint, in bytes.
 const LABEL_BYTES_MAX: usize = 128;
 /// PostgreSQL's NAMEDATALEN - 1.
@@ -53,10 +56,11 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
     problems.patterns("objects.exclude", &objects.exclude);
     let retry = retry(spec.retry.unwrap_or_default(), &mut problems);
     let on_error = on_error(spec.on_error, &mut problems);
+    let apply = apply(spec.apply.unwrap_or_default(), &mut problems);
     if problems.0.is_empty() {
         let throttle = spec.throttle.filter(|throttle| limits(throttle) != RateLimits::default());
         let (objects, retry, on_error) = (Some(objects), Some(retry), on_error.into());
-        Ok(TaskSpec { objects, retry, throttle, on_error, ..spec })
+        Ok(TaskSpec { objects, retry, throttle, on_error, apply: Some(apply), ..spec })
     } else {
         Err(problems.0)
     }
@@ -184,6 +188,15 @@ fn on_error(given: i32, problems: &mut Problems) -> OnError {
     }
 }
 
+fn apply(given: ApplyPolicy, problems: &mut Problems) -> ApplyPolicy {
+    let lanes = if given.lanes == 0 { *LANES.start() } else { given.lanes };
+    if !LANES.contains(&lanes) {
+        let (least, most) = (LANES.start(), LANES.end());
+        problems.add("apply.lanes", format!("is {lanes}; it must lie between {least} and {most}"));
+    }
+    ApplyPolicy { lanes }
+}
+
 /// Every field with its value as people read it.
 fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| format!("{text:?}");
@@ -209,6 +222,8 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         ("throttle.incremental.rows_per_second", rows_per_second.to_string()),
         ("throttle.incremental.bytes_per_second", bytes_per_second.to_string()),
         ("on_error", if spec.on_error() == OnError::Skip { "skip" } else { "stop" }.to_owned()),
+        // A task that was stored before there were lanes has one.
+        ("apply.lanes", spec.apply.unwrap_or_default().lanes.max(1).to_string()),
     ]
 }
 
@@ -259,6 +274,7 @@ mod tests {
         assert_eq!(spec.retry, Some(RetryPolicy { connection_minutes: 720, other_minutes: 10 }));
         assert_eq!(spec.objects, Some(ObjectSelection::default()));
         assert_eq!(spec.on_error(), OnError::Stop);
+        assert_eq!(spec.apply, Some(ApplyPolicy { lanes: 1 }));
         assert_eq!(normalise(spec.clone()), Ok(spec));
     }
 
@@ -276,6 +292,17 @@ mod tests {
         ] {
             assert_eq!(problem(with_retry(connection, other)), expected);
         }
+    }
+
+    #[test]
+    fn the_bounds_of_lanes_are_kept() {
+        let with_lanes = |lanes| TaskSpec { apply: Some(ApplyPolicy { lanes }), ..valid() };
+        assert!(normalise(with_lanes(64)).is_ok());
+        let wanted = "apply.lanes: is 65; it must lie between 1 and 64";
+        assert_eq!(problem(with_lanes(65)), wanted);
+        let [one, many] = [0, 8].map(|lanes| normalise(with_lanes(lanes)).unwrap());
+        let texts: Vec<_> = differences(&one, &many).iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["apply.lanes is 1 there and 8 here"]);
     }
 
     #[test]

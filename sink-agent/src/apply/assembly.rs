@@ -21,6 +21,7 @@ use strait_proto::v1::{self, CopyPhase, TableName};
 
 use super::batch::Extent;
 use super::change::{Change, Operation, Truncation};
+use super::lanes::Recovery;
 use super::relation::Relation;
 use super::suspension::Suspension;
 use crate::error::Error;
@@ -50,6 +51,8 @@ pub(crate) struct Assembly {
     position: Lsn,
     queue: VecDeque<Pending>,
     open: Option<Open>,
+    /// A batch that lanes have applied in part: first it arrives in full, and nothing is taken out before.
+    recovery: Option<Recovery>,
     /// Credit of frames that left nothing here.
     free_credit: u64,
 }
@@ -61,6 +64,8 @@ pub(crate) struct Pending {
     pub(crate) extent: Extent,
     pub(crate) transactions: u64,
     pub(crate) credit: u64,
+    /// It completes a batch that lanes have applied in part; nothing joins it.
+    pub(crate) completes: bool,
     bytes: usize,
 }
 
@@ -78,13 +83,22 @@ struct Open {
 }
 
 impl Assembly {
-    /// Transactions that committed before `resume_lsn` are dropped.
-    pub(crate) fn new(resume_lsn: Lsn, tables: HashMap<u32, StreamedTable>) -> Self {
-        Self { tables, resume_lsn, position: resume_lsn, queue: VecDeque::new(), open: None, free_credit: 0 }
+    /// Transactions that committed before `resume_lsn` are dropped, and what `recovery` says is applied.
+    pub(crate) fn new(
+        resume_lsn: Lsn,
+        tables: HashMap<u32, StreamedTable>,
+        recovery: Option<Recovery>,
+    ) -> Self {
+        let (position, queue, open) = (resume_lsn, VecDeque::new(), None);
+        Self { tables, resume_lsn, position, queue, open, recovery, free_credit: 0 }
     }
 
     /// Whether another frame should be taken in.
     pub(crate) fn has_room(&self) -> bool {
+        if self.recovery.is_some() {
+            // It fitted before, and by now it is less.
+            return true;
+        }
         let queued: usize = self.queue.iter().map(|pending| pending.bytes).sum();
         let open = self.open.as_ref().map_or(0, |open| open.bytes);
         queued + open < BATCH_BYTES_MAX && !self.open.as_ref().is_some_and(Open::is_full)
@@ -93,6 +107,9 @@ impl Assembly {
     /// Takes out what is to be executed next, if something is. `executing` says that the executor has work:
     /// then only a full batch is handed over, so that the next one grows as large as the backlog makes it.
     pub(crate) fn take(&mut self, executing: bool) -> Option<Pending> {
+        if self.recovery.is_some() {
+            return None;
+        }
         if let Some(front) = self.queue.front() {
             let ready = !executing || self.queue.len() > 1 || front.is_full();
             return if ready { self.queue.pop_front() } else { None };
@@ -106,6 +123,9 @@ impl Assembly {
             return Err(Error::protocol("a transaction begins within another one"));
         }
         let commit_lsn = Lsn(begin.commit_lsn);
+        if self.recovery.as_ref().is_some_and(|recovery| !recovery.covers(commit_lsn)) {
+            self.recovered()?;
+        }
         let applied = commit_lsn < self.resume_lsn;
         if !applied && commit_lsn < self.position {
             return Err(Error::protocol(format!(
@@ -129,7 +149,13 @@ impl Assembly {
             return Ok(());
         }
         let bytes = row.old_tuple.len() + row.new_tuple.len();
-        open.push(Operation::Row(Change::new(relation, row, open.commit_lsn)?), bytes);
+        let change = Change::new(relation, row, open.commit_lsn)?;
+        if let Some(recovery) = &mut self.recovery
+            && recovery.is_applied(&change)?
+        {
+            return Ok(());
+        }
+        open.push(Operation::Row(change), bytes);
         Ok(())
     }
 
@@ -195,11 +221,13 @@ impl Assembly {
         let (operations, bytes, credit) = (open.operations, open.bytes, open.credit);
         if open.in_pieces {
             let extent = Extent::LastPiece { end_lsn };
-            self.queue.push_back(Pending { operations, extent, transactions: 1, credit, bytes });
+            let completes = false;
+            self.queue.push_back(Pending { operations, extent, transactions: 1, credit, completes, bytes });
             return Ok(());
         }
+        let recovering = self.recovery.is_some();
         match self.queue.back_mut() {
-            Some(back) if back.extends(bytes) => {
+            Some(back) if recovering || back.extends(bytes) => {
                 back.extent = Extent::Whole { end_lsn };
                 back.operations.extend(operations);
                 back.transactions += 1;
@@ -208,10 +236,18 @@ impl Assembly {
             }
             _ => {
                 let extent = Extent::Whole { end_lsn };
-                self.queue.push_back(Pending { operations, extent, transactions: 1, credit, bytes });
+                let completes = false;
+                self.queue.push_back(Pending {
+                    operations,
+                    extent,
+                    transactions: 1,
+                    credit,
+                    completes,
+                    bytes,
+                });
             }
         }
-        Ok(())
+        self.recovered_at(end_lsn)
     }
 
     /// Nothing has happened up to a position.
@@ -224,26 +260,48 @@ impl Assembly {
         if end_lsn <= self.position {
             return Ok(());
         }
-        self.position = end_lsn;
-        match self.queue.back_mut() {
-            Some(back) if back.extends(0) => back.extent = Extent::Whole { end_lsn },
-            _ => {
-                let extent = Extent::Whole { end_lsn };
-                self.queue.push_back(Pending {
-                    operations: Vec::new(),
-                    extent,
-                    transactions: 0,
-                    credit: 0,
-                    bytes: 0,
-                });
-            }
+        self.recovered_at(end_lsn)?;
+        if end_lsn <= self.position {
+            return Ok(());
         }
+        self.position = end_lsn;
+        let recovering = self.recovery.is_some();
+        match self.queue.back_mut() {
+            Some(back) if recovering || back.extends(0) => back.extent = Extent::Whole { end_lsn },
+            _ => self.queue.push_back(Pending::idle(end_lsn)),
+        }
+        Ok(())
+    }
+
+    /// A position was reached: if it is the end of the batch that has to be completed, or past it, that has arrived.
+    fn recovered_at(&mut self, end_lsn: Lsn) -> Result<(), Error> {
+        match &self.recovery {
+            Some(recovery) if end_lsn >= recovery.end_lsn() => self.recovered(),
+            _ => Ok(()),
+        }
+    }
+
+    /// All of the batch that lanes have applied in part has arrived; what is left of it is one batch again.
+    fn recovered(&mut self) -> Result<(), Error> {
+        let Some(recovery) = &self.recovery else { return Ok(()) };
+        recovery.check()?;
+        let end_lsn = recovery.end_lsn();
+        self.recovery = None;
+        let mut pending = self.queue.pop_back().unwrap_or_else(|| Pending::idle(end_lsn));
+        pending.extent = Extent::Whole { end_lsn };
+        pending.completes = true;
+        self.queue.push_back(pending);
+        self.position = self.position.max(end_lsn);
         Ok(())
     }
 
     /// A frame was taken in whole: its credit goes back with the last of what it brought. Returns what goes
     /// back at once.
     pub(crate) fn end_frame(&mut self, cost: u64) -> u64 {
+        if self.recovery.is_some() {
+            // Whatever it costs to send again, the end of the batch has to arrive.
+            return cost + std::mem::take(&mut self.free_credit);
+        }
         let holder = match (&mut self.open, self.queue.back_mut()) {
             // A transaction of which nothing counts, however large, must not keep the credit that its end
             // needs.
@@ -257,6 +315,12 @@ impl Assembly {
 }
 
 impl Pending {
+    /// Nothing has happened up to a position.
+    fn idle(end_lsn: Lsn) -> Self {
+        let extent = Extent::Whole { end_lsn };
+        Self { operations: Vec::new(), extent, transactions: 0, credit: 0, completes: false, bytes: 0 }
+    }
+
     fn is_full(&self) -> bool {
         self.bytes >= BATCH_BYTES_MAX || self.operations.len() >= BATCH_OPERATIONS_MAX
     }
@@ -264,6 +328,7 @@ impl Pending {
     /// Whether a further transaction of so many bytes may join.
     fn extends(&self, bytes: usize) -> bool {
         matches!(self.extent, Extent::Whole { .. })
+            && !self.completes
             && !self.is_full()
             && self.bytes + bytes <= 2 * BATCH_BYTES_MAX
     }
@@ -287,6 +352,7 @@ impl Open {
         Pending {
             operations: std::mem::take(&mut self.operations),
             extent: Extent::Piece,
+            completes: false,
             transactions: 0,
             credit: std::mem::take(&mut self.credit),
             bytes: std::mem::take(&mut self.bytes),

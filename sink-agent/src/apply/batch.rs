@@ -3,6 +3,7 @@
 use strait_proto::Lsn;
 
 use super::change::Operation;
+use super::lanes::LanePlan;
 use super::plan::Step;
 
 /// Work for one turn of the executor.
@@ -12,6 +13,10 @@ pub(crate) struct Batch {
     pub(crate) operations: Vec<Operation>,
     /// The same, folded; none where only a replay will do.
     pub(crate) steps: Option<Vec<Step>>,
+    /// The same in lanes, where that is the better way; then there are no steps.
+    pub(crate) lanes: Option<Vec<LanePlan>>,
+    /// It completes a batch that lanes have applied in part: what they have is left out.
+    pub(crate) completes: bool,
     pub(crate) extent: Extent,
     /// Source transactions that end here.
     pub(crate) transactions: u64,

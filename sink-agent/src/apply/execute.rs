@@ -16,7 +16,8 @@ use strait_proto::v1;
 use super::arrivals::Arrivals;
 use super::batch::{Batch, Extent};
 use super::change::Operation;
-use super::executor::Executor;
+use super::executor::{Executor, Outcome};
+use super::lanes::{Lanes, folded};
 use super::replies::{Counters, Notices, Replies};
 use super::the_other_says_why;
 use crate::error::Error;
@@ -29,6 +30,9 @@ const IDLE_WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// Executes the batches of one session.
 pub(crate) struct Execution {
     executor: Executor,
+    lanes: Lanes,
+    /// The destination stands within a batch that lanes have applied in part.
+    incomplete: bool,
     foreign_keys: ForeignKeys,
     replies: Replies,
     uri: ConnectionUri,
@@ -43,6 +47,8 @@ pub(crate) struct Execution {
 impl Execution {
     pub(crate) fn new(
         executor: Executor,
+        lanes: Lanes,
+        incomplete: bool,
         foreign_keys: ForeignKeys,
         replies: Replies,
         uri: ConnectionUri,
@@ -50,7 +56,19 @@ impl Execution {
     ) -> Self {
         let applied_lsn = executor.durable_lsn();
         let (last_write, counters, notices) = (Instant::now(), Counters::default(), Notices::default());
-        Self { executor, foreign_keys, replies, uri, arrivals, applied_lsn, last_write, counters, notices }
+        Self {
+            executor,
+            lanes,
+            incomplete,
+            foreign_keys,
+            replies,
+            uri,
+            arrivals,
+            applied_lsn,
+            last_write,
+            counters,
+            notices,
+        }
     }
 
     /// Runs until something fails.
@@ -81,7 +99,7 @@ impl Execution {
     }
 
     fn is_idle(&self) -> bool {
-        !self.executor.in_pieces()
+        !self.executor.in_pieces() && !self.incomplete
     }
 
     /// An idle position is acknowledged as applied and not written yet.
@@ -93,7 +111,7 @@ impl Execution {
         let changes =
             batch.operations.iter().filter(|operation| matches!(operation, Operation::Row(_))).count();
         match batch.extent {
-            Extent::Whole { end_lsn } if batch.operations.is_empty() => {
+            Extent::Whole { end_lsn } if batch.operations.is_empty() && !batch.completes => {
                 self.applied_lsn = self.applied_lsn.max(end_lsn);
                 if self.last_write.elapsed() >= IDLE_WRITE_INTERVAL {
                     self.executor.advance(self.applied_lsn).await?;
@@ -103,8 +121,8 @@ impl Execution {
             extent => {
                 let span = tracing::info_span!("strait.apply", strait.changes = changes);
                 continue_from(&span, &batch.traceparent);
-                let run = self.executor.run(&batch.operations, batch.steps.as_deref(), extent);
-                let outcome = run.instrument(span).await?;
+                let outcome = self.apply(&batch, extent).instrument(span).await?;
+                self.incomplete = false;
                 self.counters.add(&outcome.conflicts);
                 if let Some(reason) = outcome.fallback {
                     self.notices.fallback(&self.replies, &reason).await?;
@@ -128,6 +146,18 @@ impl Execution {
             self.ack().await?;
         }
         self.replies.credit(batch.credit).await
+    }
+
+    async fn apply(&mut self, batch: &Batch, extent: Extent) -> Result<Outcome, Error> {
+        let operations = &batch.operations;
+        match (&batch.lanes, extent) {
+            (Some(plans), Extent::Whole { end_lsn }) if self.foreign_keys.are_done() => {
+                self.lanes.run(&mut self.executor, operations, plans, end_lsn).await
+            }
+            // A foreign key that is being validated must see committed states of the source.
+            (Some(_), _) => self.executor.run(operations, folded(operations)?.as_deref(), extent).await,
+            (None, _) => self.executor.run(operations, batch.steps.as_deref(), extent).await,
+        }
     }
 
     async fn write(&mut self) -> Result<(), Error> {

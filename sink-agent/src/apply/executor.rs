@@ -78,6 +78,15 @@ pub(crate) struct Outcome {
     pub(crate) fallback: Option<String>,
 }
 
+/// What became of a lane's transaction.
+#[derive(Debug)]
+pub(crate) enum LaneOutcome {
+    /// With the conflicts that were recorded.
+    Committed(Tally),
+    /// Why sets would not do, for people.
+    Refused(String),
+}
+
 /// How many tables of a batch may turn out to need their rows changed one by one before all of it is.
 const IN_ORDER_MAX: usize = 8;
 
@@ -211,6 +220,25 @@ impl Executor {
                 Ok(outcome)
             }
         }
+    }
+
+    /// Applies what a lane has of a batch, in a transaction of its own. `begin` begins and fences it, and notes what it does;
+    /// the position stays. What sets will not do is refused and rolled back.
+    pub(crate) async fn lane(&mut self, begin: &str, steps: &[Step]) -> Result<LaneOutcome, Error> {
+        let setback = match self.sets(&format!("{begin}; {DEFERRED}"), None, steps).await {
+            Ok(conflicts) => match self.connection.client().batch_execute("COMMIT").await {
+                Ok(()) => return Ok(LaneOutcome::Committed(conflicts)),
+                Err(error) => Setback::from(Error::database("commit the changes of a lane", error)),
+            },
+            Err(setback) => setback,
+        };
+        let reason = match setback {
+            Setback::Failed(error) => return Err(error),
+            Setback::Contention(error) => error.failure().cause,
+            Setback::InOrder(reason) => reason.text,
+        };
+        self.connection.client().batch_execute("ROLLBACK").await.context("roll back a lane")?;
+        Ok(LaneOutcome::Refused(reason))
     }
 
     async fn whole(

@@ -111,7 +111,7 @@ fn assembly() -> Assembly {
         let name = TableName::new("public", format!("t{table_id}"));
         (table_id, StreamedTable { name, begin_lsn: Lsn(RESUME), phase: CopyPhase::Ready })
     };
-    Assembly::new(Lsn(RESUME), HashMap::from_iter((1..=TABLES).map(table)))
+    Assembly::new(Lsn(RESUME), HashMap::from_iter((1..=TABLES).map(table)), None)
 }
 
 /// Hands one frame in, as the receiver does. Returns the credit that goes back at once.

@@ -36,6 +36,7 @@ mod fold;
 #[cfg(test)]
 mod fuzz;
 mod in_order;
+mod lanes;
 mod multiset;
 mod obstacle;
 mod pipeline;
@@ -69,13 +70,14 @@ use v1::stream_changes_response::Message;
 use crate::error::Error;
 use crate::foreign_keys::ForeignKeys;
 use crate::spool::{SpoolSpace, Spools};
-use crate::store::{Claim, Progress};
+use crate::store::{Claim, Progress, lane_lines};
 
 use arrivals::Arrivals;
 use assembly::{Assembly, StreamedTable};
 use connection::Connection;
 use execute::Execution;
 use executor::Executor;
+use lanes::{Lanes, Laning, Recovery};
 use receive::{Intake, Receiver, Relations};
 use replies::Replies;
 
@@ -88,6 +90,8 @@ pub(crate) struct Stream {
     pub(crate) claim: Claim,
     /// Read under that claim.
     pub(crate) progress: Progress,
+    /// Transactions that may apply independent keys of a batch at once.
+    pub(crate) lanes: usize,
     /// Reads catalogs.
     pub(crate) client: Client,
     pub(crate) inbound: Streaming<v1::StreamChangesRequest>,
@@ -112,6 +116,11 @@ impl Stream {
             ForeignKeys::load(&self.client, &self.claim.task_id, &model, begins_lsn, connection.replica_role)
                 .await?;
         let executor = Executor::new(connection, self.claim.clone(), resume_lsn, self.on_error).await?;
+        let lanes = Lanes::open(&self.uri, &self.claim, resume_lsn, self.on_error, self.lanes).await?;
+        let recovery = match lane_lines(&self.client, &self.claim.task_id).await? {
+            Some((end_lsn, lines)) => Some(Recovery::new(end_lsn, lines)?),
+            None => None,
+        };
 
         let streamed = streamed_tables(&tables);
         let streaming = self.spool.accepts();
@@ -122,10 +131,11 @@ impl Stream {
         let (batches, to_execute) = mpsc::channel(1);
         let (executed, done) = mpsc::channel(2);
         let arrivals = Arrivals::default();
+        let incomplete = recovery.is_some();
         let receiver = Receiver {
             inbound: self.inbound,
-            assembly: Assembly::new(resume_lsn, streamed),
-            relations: Relations::new(self.client),
+            assembly: Assembly::new(resume_lsn, streamed, recovery),
+            relations: Relations::new(self.client, Laning::new(self.lanes)),
             intake: Intake::new(Spools::new(self.spool)),
             batches,
             done,
@@ -133,7 +143,15 @@ impl Stream {
             arrivals: arrivals.clone(),
             traceparent: String::new(),
         };
-        let execution = Execution::new(executor, foreign_keys, self.replies.clone(), self.uri, arrivals);
+        let execution = Execution::new(
+            executor,
+            lanes,
+            incomplete,
+            foreign_keys,
+            self.replies.clone(),
+            self.uri,
+            arrivals,
+        );
         // Tasks of their own, so that planning and executing use two cores; dropped with this future.
         let mut tasks = JoinSet::new();
         tasks.spawn(receiver.run());

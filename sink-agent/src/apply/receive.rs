@@ -21,10 +21,10 @@ use tonic::Streaming;
 
 use super::arrivals::{Arrivals, Room};
 use super::assembly::{Assembly, Pending};
-use super::batch::Batch;
+use super::batch::{Batch, Extent};
 use super::change::Operation;
 use super::feed::{Feed, Unfed};
-use super::plan::{Exceptions, Unplanned, plan};
+use super::lanes::{Laning, folded};
 use super::relation::Relation;
 use super::replies::Replies;
 use super::target::Target;
@@ -81,7 +81,7 @@ impl Receiver {
             while executing < EXECUTING_MAX
                 && let Some(pending) = self.assembly.take(executing > 0)
             {
-                let batch = planned(pending, self.traceparent.clone())?;
+                let batch = planned(pending, self.relations.laning.as_ref(), self.traceparent.clone())?;
                 // Room for it is certain: fewer than EXECUTING_MAX are under way.
                 if self.batches.send(batch).await.is_err() {
                     return the_other_says_why().await;
@@ -220,22 +220,20 @@ impl Intake {
     }
 }
 
-fn planned(pending: Pending, traceparent: String) -> Result<Batch, Error> {
-    let Pending { operations, extent, transactions, credit, .. } = pending;
+fn planned(pending: Pending, laning: Option<&Laning>, traceparent: String) -> Result<Batch, Error> {
+    let Pending { operations, extent, transactions, credit, completes, .. } = pending;
     let large = |operation: &Operation| match operation {
         Operation::Truncate(_) | Operation::Suspend(_) => false,
         Operation::Row(change) => change.tuple_bytes_max() > ROW_IN_SET_BYTES_MAX,
     };
-    let steps = if operations.iter().any(large) {
-        None
-    } else {
-        match plan(&operations, &Exceptions::default()) {
-            Ok(steps) => Some(steps),
-            Err(Unplanned::InOrder) => None,
-            Err(Unplanned::Failed(error)) => return Err(error),
-        }
+    let one_by_one = operations.iter().any(large);
+    let lanes = match (laning, extent) {
+        // While the lines of a batch stand, it is completed, and no other one begun.
+        (Some(laning), Extent::Whole { .. }) if !one_by_one && !completes => laning.plan(&operations)?,
+        _ => None,
     };
-    Ok(Batch { operations, steps, extent, transactions, traceparent, credit })
+    let steps = if one_by_one || lanes.is_some() { None } else { folded(&operations)? };
+    Ok(Batch { operations, steps, lanes, completes, extent, transactions, traceparent, credit })
 }
 
 /// The relations that the source has defined in this session.
@@ -245,6 +243,8 @@ pub(crate) struct Relations {
     /// Those that transactions in progress have defined last. They count for them alone, but each one repeats
     /// what the one before has said.
     in_progress: HashMap<u32, (RelationDefinition, Known)>,
+    /// Learns the keys of their tables. None: batches are applied by one transaction each.
+    laning: Option<Laning>,
 }
 
 /// What is known of a relation.
@@ -270,8 +270,8 @@ impl Known {
 
 impl Relations {
     /// Reads the tables' shapes with `client`.
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client, by_id: HashMap::new(), in_progress: HashMap::new() }
+    pub(crate) fn new(client: Client, laning: Option<Laning>) -> Self {
+        Self { client, by_id: HashMap::new(), in_progress: HashMap::new(), laning }
     }
 
     /// Takes a definition in.
@@ -299,7 +299,7 @@ impl Relations {
 
     /// What a definition means. The table's shape is read again, because a definition is repeated when something
     /// changed.
-    async fn resolve(&self, definition: &RelationDefinition) -> Result<Known, Error> {
+    async fn resolve(&mut self, definition: &RelationDefinition) -> Result<Known, Error> {
         let relation = match self.matched(definition).await {
             Ok(relation) => relation,
             Err(Error::Refused(failure)) => {
@@ -307,6 +307,9 @@ impl Relations {
             }
             Err(error) => return Err(error),
         };
+        if let Some(laning) = &mut self.laning {
+            laning.learn(&self.client, &relation.target).await?;
+        }
         Ok(match self.by_id.get(&definition.relation_id) {
             // Folding goes on where nothing has changed in fact.
             Some((_, Known::Fits(before))) if **before == relation => Known::Fits(Arc::clone(before)),

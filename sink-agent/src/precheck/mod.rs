@@ -3,6 +3,7 @@
 //! Nothing is changed here, and one item that cannot be answered takes no other with it.
 
 mod checks;
+mod connections;
 mod item;
 
 use strait_postgres::{Client, ConnectionUri};
@@ -19,6 +20,7 @@ pub(crate) async fn precheck(
     uri: &ConnectionUri,
     task_id: &TaskId,
     source: &v1::SourceSummary,
+    lanes: usize,
 ) -> Vec<v1::PrecheckItem> {
     let client = match store::connect(uri, task_id).await {
         Ok(client) => client,
@@ -34,6 +36,7 @@ pub(crate) async fn precheck(
     items.push(item::answered("destination.encoding", checks.encoding().await));
     items.push(item::answered("destination.extensions", checks.extensions().await));
     items.push(item::answered("destination.replica_role", checks.replica_role().await));
+    items.push(item::answered("destination.connections", connections::check(&client, lanes).await));
     items
 }
 

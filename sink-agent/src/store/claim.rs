@@ -7,6 +7,7 @@ use strait_postgres::quote::literal;
 use strait_proto::{Epoch, TaskId};
 use tokio::time::{Instant, sleep};
 
+use super::lanes::lock_out_lanes;
 use super::{BEGIN, in_transaction};
 use crate::error::{Context as _, Error};
 
@@ -72,6 +73,7 @@ pub(crate) async fn claim(
         let task = task_id.as_str();
         client.execute_typed(TASK_SQL, &[(&task, TEXT), (&name, TEXT)]).await.context("claim the task")?;
         let held: i64 = epoch_number(epoch)?;
+        lock_out_lanes(client, task_id).await?;
         // Waits for a transaction that holds the row; afterwards that holder's next one raises.
         let drawn = draw_nonce();
         let claimed =

@@ -4,13 +4,15 @@ use strait_postgres::Client;
 use strait_proto::TaskId;
 
 use super::claim::{TEXT, terminate_leftovers};
+use super::lanes::lock_out_lanes;
 use super::layout::{LAYOUT_LOCK_SQL, layout_version};
 use super::{BEGIN, in_transaction};
 use crate::error::{Context as _, Error};
 
 /// Every table that has rows of tasks. The checkpoint comes first: whoever still writes for the task raises
 /// from then on.
-const TABLES: [&str; 7] = ["checkpoint", "table_state", "chunk", "object", "foreign_key", "conflict", "task"];
+const TABLES: [&str; 8] =
+    ["checkpoint", "lane", "table_state", "chunk", "object", "foreign_key", "conflict", "task"];
 
 const LAST_SQL: &str = "SELECT NOT EXISTS (SELECT FROM strait.task)";
 
@@ -18,7 +20,9 @@ const LAST_SQL: &str = "SELECT NOT EXISTS (SELECT FROM strait.task)";
 /// schema.
 const DROP_SQL: &str = "DROP FUNCTION strait.advance(text, bigint, uuid, pg_lsn, pg_lsn);
 DROP FUNCTION strait.hold(text, bigint, uuid);
-DROP TABLE strait.checkpoint, strait.table_state, strait.chunk, strait.object, strait.foreign_key,
+DROP FUNCTION strait.hold_lane(text, bigint, uuid, pg_lsn);
+DROP FUNCTION strait.lane_lock(text);
+DROP TABLE strait.checkpoint, strait.lane, strait.table_state, strait.chunk, strait.object, strait.foreign_key,
            strait.conflict, strait.task, strait.layout";
 
 const SCHEMA_SQL: &str = "SELECT pg_has_role(n.nspowner, 'USAGE')
@@ -54,6 +58,7 @@ pub(crate) async fn release(client: &Client, task_id: &TaskId) -> Result<Vec<Str
 }
 
 async fn forget(client: &Client, task_id: &TaskId) -> Result<Vec<String>, Error> {
+    lock_out_lanes(client, task_id).await?;
     let mut removed = 0;
     for table in TABLES {
         let delete = format!("DELETE FROM strait.{table} WHERE task_id = $1");

@@ -1,7 +1,7 @@
 //! The precheck finds what would fail later, says why it matters, and what to do.
 
 use anyhow::{Context, Result, ensure};
-use strait_proto::v1::{PrecheckOutcome, TaskState};
+use strait_proto::v1::{ApplyPolicy, PrecheckOutcome, TaskSpec, TaskState};
 use strait_tests::database::Database;
 use strait_tests::pair::Pair;
 use strait_tests::scenario::Scenario;
@@ -84,6 +84,18 @@ async fn an_extension_that_the_destination_lacks_is_named() -> Result<()> {
     scenario.run_until(TaskState::Incremental).await?;
     scenario.source.run("INSERT INTO t VALUES (1, 'a=>1')").await?;
     scenario.assert_equal().await?;
+    scenario.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_lanes_than_the_destination_has_connections_are_refused() -> Result<()> {
+    let (source, destination) = PgVersion::default_pair()?;
+    let few = ServerOptions::new(destination).set("max_connections", "20");
+    let pair = Pair::of(ServerOptions::new(source), few).await?;
+    let mut scenario = Scenario::on(&pair, "connections").await?;
+    let spec = TaskSpec { apply: Some(ApplyPolicy { lanes: 64 }), ..scenario.spec() };
+    scenario.create_in_process(spec).await?;
+    assert_fails_over(&scenario, "max_connections").await?;
     scenario.finish().await
 }
 

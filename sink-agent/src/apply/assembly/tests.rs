@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use strait_postgres::pgoutput::{TupleData, TupleValue};
 
+use super::super::lanes::tests::lane_lines_of;
 use super::super::relation::tests::keyed;
 use super::*;
 
@@ -12,7 +13,7 @@ const RESUME: u64 = 1_000;
 
 fn assembly(phase: CopyPhase, begin_lsn: u64) -> Assembly {
     let table = StreamedTable { name: TableName::new("public", "t"), begin_lsn: Lsn(begin_lsn), phase };
-    Assembly::new(Lsn(RESUME), HashMap::from_iter([(1, table)]))
+    Assembly::new(Lsn(RESUME), HashMap::from_iter([(1, table)]), None)
 }
 
 fn insert(bytes: usize) -> v1::RowChange {
@@ -157,4 +158,54 @@ fn the_protocol_is_kept() {
     assert!(copying.begin(v1::Begin::default()).is_err(), "within another transaction");
     assert!(copying.progress(v1::Progress::default()).is_err(), "within a transaction");
     assert!(copying.commit(v1::Commit { commit_lsn: 1, end_lsn: 2 }).is_err(), "of another transaction");
+}
+
+/// An assembly that completes a batch up to 1,200 of which lanes have applied the first and third row.
+fn recovering(table_rows: u32) -> Assembly {
+    let mut whole = assembly(CopyPhase::Ready, 0);
+    transaction(&mut whole, 1_000, 2);
+    transaction(&mut whole, 1_100, 1);
+    let operations = whole.take(false).unwrap().operations;
+    assert_eq!(operations.len() as u32, table_rows);
+    let lines = lane_lines_of(&operations, &[0, 2]);
+    let recovery = Recovery::new(Lsn(1_200), lines).unwrap();
+    Assembly { recovery: Some(recovery), ..assembly(CopyPhase::Ready, 0) }
+}
+
+#[test]
+fn a_batch_that_lanes_have_applied_in_part_arrives_in_full_before_anything_is_executed() {
+    let mut assembly = recovering(3);
+    transaction(&mut assembly, 1_000, 2);
+    assert_eq!(assembly.end_frame(500), 500, "its credit goes back at once");
+    assert!(assembly.has_room() && assembly.take(false).is_none());
+    transaction(&mut assembly, 1_100, 1);
+    assert!(assembly.take(false).is_none(), "its end may lie behind its last transaction");
+    transaction(&mut assembly, 1_300, 4);
+    let completed = assembly.take(false).unwrap();
+    assert!(completed.completes);
+    assert_eq!(taken(Some(completed)), Some((1, 2, Extent::Whole { end_lsn: Lsn(1_200) })));
+    assert_eq!(taken(assembly.take(false)), Some((4, 1, Extent::Whole { end_lsn: Lsn(1_310) })));
+}
+
+#[test]
+fn a_position_past_it_completes_a_batch_too() {
+    for (position, further) in [(1_200, None), (1_500, Some(1_500))] {
+        let mut assembly = recovering(3);
+        transaction(&mut assembly, 1_000, 2);
+        transaction(&mut assembly, 1_100, 1);
+        assembly.progress(v1::Progress { progress_lsn: position }).unwrap();
+        let completed = assembly.take(false).unwrap();
+        assert_eq!(taken(Some(completed)), Some((1, 2, Extent::Whole { end_lsn: Lsn(1_200) })));
+        let idle = further.map(|end_lsn| (0, 0, Extent::Whole { end_lsn: Lsn(end_lsn) }));
+        assert_eq!(taken(assembly.take(false)), idle);
+    }
+}
+
+#[test]
+fn a_batch_that_arrives_otherwise_than_it_was_is_refused() {
+    let mut assembly = recovering(3);
+    transaction(&mut assembly, 1_000, 2);
+    let begun = assembly.begin(v1::Begin { commit_lsn: 1_300, ..Default::default() });
+    assert!(begun.unwrap_err().failure().definite);
+    assert!(assembly.take(false).is_none(), "nothing of it is executed");
 }
