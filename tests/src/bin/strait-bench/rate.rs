@@ -165,7 +165,7 @@ fn paced_inserts(first: i64, rate: u64, seconds: u64) -> String {
     let (rows, rows_between_looks) = (rate * seconds, (rate / 200).max(1));
     format!(
         "DO $$ DECLARE begun timestamptz := clock_timestamp(); ahead double precision; BEGIN
-             FOR i IN 0..{rows}::bigint - 1 LOOP
+             FOR i IN 0..{rows} - 1 LOOP
                  INSERT INTO bench.paced VALUES ({first} + i, clock_timestamp());
                  COMMIT;
                  IF i % {rows_between_looks} = 0 THEN

@@ -171,7 +171,7 @@ fn wide(updates: u64, rows: u64) -> Workload {
         // 7919 is prime: neighbouring transactions change rows that lie far apart.
         writes: vec![each_committed(
             updates,
-            &format!("UPDATE bench.wide SET n = i WHERE id = 1 + (i * 7919) % {rows};"),
+            &format!("UPDATE bench.wide SET n = i WHERE id = 1 + (i::bigint * 7919) % {rows};"),
         )],
         state: "SELECT count(*), sum(n * id), sum(length(a) + length(b) + length(c)) FROM bench.wide",
     }
@@ -188,15 +188,15 @@ fn hot(updates: u64) -> Workload {
         ),
         writes: vec![each_committed(
             updates,
-            &format!("UPDATE bench.hot SET n = n + i WHERE id = 1 + (i * 7919) % {KEYS};"),
+            &format!("UPDATE bench.hot SET n = n + i WHERE id = 1 + (i::bigint * 7919) % {KEYS};"),
         )],
         state: "SELECT count(*), sum(n * id) FROM bench.hot",
     }
 }
 
-/// A loop on the server with `i` as the number of the turn; each turn is a transaction.
+/// A loop on the server with `i`, an `int`, as the number of the turn; each turn is a transaction.
 fn each_committed(turns: u64, statement: &str) -> String {
-    format!("DO $$ BEGIN FOR i IN 1..{turns}::bigint LOOP {statement} COMMIT; END LOOP; END $$")
+    format!("DO $$ BEGIN FOR i IN 1..{turns} LOOP {statement} COMMIT; END LOOP; END $$")
 }
 
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
