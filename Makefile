@@ -11,7 +11,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PROGRAMS := $(TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 # The scenarios that an older source, which lacks logical messages and more, makes harder.
-OLD_SOURCE := exactly_once idle spine once large_transaction sequences peer_001 peer_003 peer_010 peer_013 peer_015 peer_100
+OLD_SOURCE := exactly_once idle spine once large_transaction sequences peer_001 peer_003 peer_010 peer_013 peer_100
 
 # An error's own words say enough; a backtrace for each of them hides it.
 export RUST_LIB_BACKTRACE ?= 0
