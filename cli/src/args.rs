@@ -175,7 +175,7 @@ Examples:
     /// Continue a paused or failed task where the destination stands
     #[command(after_help = "Example:\n  strait task resume orders-eu-to-us")]
     Resume(OneTask),
-    /// Change what may change of a task while it runs: its throttle and its environment
+    /// Change what may change of a task: its throttle and its environment at any time, retry, on_error and apply while it is paused
     #[command(after_help = "\
 The file is the whole task as it is to be. A running task obeys within a second
 or two; any other field that differs is named, and then nothing is changed.

@@ -21,9 +21,10 @@ pub(crate) enum RequestError {
     /// The task is there already and is not the one that was asked for.
     #[error("{what}, and differs: {}", join(differences, "; "))]
     Exists { what: String, differences: Vec<Difference> },
-    /// Only some fields may change while a task exists.
+    /// Only some fields may change while a task exists, and some of those only while it is at rest.
     #[error(
-        "these fields cannot be changed while the task exists: {}; release it and create it anew",
+        "these fields cannot be changed now: {}; retry, on_error and apply can be while the task is paused, others need a \
+         task that is released and created anew",
         join(.0, "; ")
     )]
     NotChangeable(Vec<Difference>),

@@ -66,14 +66,18 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
     }
 }
 
-/// The fields that may change while the task exists.
+/// The fields that may change at any time.
 const CHANGEABLE: &[&str] =
     &["environment", "throttle.incremental.rows_per_second", "throttle.incremental.bytes_per_second"];
 
+/// The fields that an agent is told of with its assignment: they may change while nothing is assigned.
+const CHANGEABLE_AT_REST: &[&str] = &["retry.connection", "retry.other", "on_error", "apply.lanes"];
+
 impl Difference {
-    /// Whether the field may change while the task exists.
-    pub(crate) fn is_changeable(&self) -> bool {
-        CHANGEABLE.contains(&&*self.field)
+    /// Whether the field may change while the task runs, or only while it is at rest.
+    pub(crate) fn is_changeable(&self, at_rest: bool) -> bool {
+        let field = &&*self.field;
+        CHANGEABLE.contains(field) || (at_rest && CHANGEABLE_AT_REST.contains(field))
     }
 }
 
@@ -331,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_throttle_that_limits_nothing_is_none_and_may_change_like_the_environment() {
+    fn a_throttle_that_limits_nothing_is_none_and_may_change_at_any_time() {
         let throttled = |rows_per_second, bytes_per_second| TaskSpec {
             throttle: Some(Throttle { incremental: Some(RateLimits { rows_per_second, bytes_per_second }) }),
             ..valid()
@@ -340,15 +344,22 @@ mod tests {
         let (existing, mut given) =
             (normalise(throttled(5, 7)).unwrap(), normalise(with_retry(600, 10)).unwrap());
         given.environment = "test".into();
+        given.name = "other".into();
+        given.set_on_error(OnError::Skip);
+        given.apply = Some(ApplyPolicy { lanes: 4 });
         let fields = differences(&existing, &given);
-        let fields: Vec<_> = fields.iter().map(|it| (&*it.field, it.is_changeable())).collect();
+        let fields: Vec<_> =
+            fields.iter().map(|it| (&*it.field, it.is_changeable(false), it.is_changeable(true))).collect();
         assert_eq!(
             fields,
             [
-                ("environment", true),
-                ("retry.connection", false),
-                ("throttle.incremental.rows_per_second", true),
-                ("throttle.incremental.bytes_per_second", true)
+                ("name", false, false),
+                ("environment", true, true),
+                ("retry.connection", false, true),
+                ("throttle.incremental.rows_per_second", true, true),
+                ("throttle.incremental.bytes_per_second", true, true),
+                ("on_error", false, true),
+                ("apply.lanes", false, true)
             ]
         );
     }

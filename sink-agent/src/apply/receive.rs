@@ -58,7 +58,7 @@ pub(crate) struct Intake {
     spools: Spools,
     /// A transaction from the spool: first.
     feed: Option<Feed>,
-    /// The rest of a frame: then.
+    /// The rest of a frame: then, but for what goes to the spool.
     frame: Option<OpenFrame>,
 }
 
@@ -69,6 +69,8 @@ struct OpenFrame {
     cost: u64,
     /// What of that went to the spool.
     spooled: u64,
+    /// Something of it did not.
+    kept: bool,
 }
 
 impl Receiver {
@@ -88,23 +90,19 @@ impl Receiver {
                 }
                 executing += 1;
             }
-            if self.intake.is_pending() && self.assembly.has_room() {
-                while self.done.try_recv().is_ok() {
-                    executing -= 1;
-                }
-                match self.take_in().await {
-                    Ok(()) => continue,
-                    Err(Unfed::Failed(error)) => return Err(error),
-                    Err(Unfed::Spool(error)) => return self.put_off(&error).await,
-                }
-            }
+            let taken_in = match self.take_in().await {
+                Ok(taken_in) => taken_in,
+                Err(Unfed::Failed(error)) => return Err(error),
+                Err(Unfed::Spool(error)) => return self.put_off(&error).await,
+            };
             room.note(self.assembly.has_room(), Instant::now());
             tokio::select! {
+                biased;
                 done = self.done.recv() => match done {
                     Some(()) => executing -= 1,
                     None => return the_other_says_why().await,
                 },
-                request = self.inbound.message(), if !self.intake.is_pending() && self.assembly.has_room() => {
+                request = self.inbound.message(), if self.may_receive() => {
                     let request = request.map_err(|status| {
                         tracing::debug!(%status, "the change stream broke");
                         Error::Stopped
@@ -121,39 +119,78 @@ impl Receiver {
                     self.arrivals.arrived(&frame, room.received(Instant::now()));
                     self.open_frame(frame);
                 }
+                // There is more to take in: nothing is waited for.
+                () = std::future::ready(()), if taken_in => {}
             }
         }
+    }
+
+    /// A frame at a time, and none without room for it; but while a transaction is fed from the spool, others go on arriving
+    /// there.
+    fn may_receive(&self) -> bool {
+        self.intake.frame.is_none() && (self.intake.feed.is_some() || self.assembly.has_room())
     }
 
     fn open_frame(&mut self, frame: v1::ChangeFrame) {
         let cost = frame.encoded_len() as u64;
         self.traceparent = frame.traceparent;
-        self.intake.frame = Some(OpenFrame { changes: frame.changes.into_iter(), cost, spooled: 0 });
+        self.intake.frame =
+            Some(OpenFrame { changes: frame.changes.into_iter(), cost, spooled: 0, kept: false });
     }
 
-    /// Takes in some of what is pending.
-    async fn take_in(&mut self) -> Result<(), Unfed> {
+    /// Takes in some of what is pending, as far as there is room; true where there was some.
+    async fn take_in(&mut self) -> Result<bool, Unfed> {
+        if self.intake.feed.is_some() {
+            self.spool_ahead().await?;
+        }
+        if !self.assembly.has_room() {
+            return Ok(false);
+        }
         if let Some(feed) = &mut self.intake.feed {
             if feed.go_on(&mut self.relations, &mut self.assembly).await? {
                 self.intake.feed = None;
             }
-            return Ok(());
+            return Ok(true);
         }
+        let Some(mut frame) = self.intake.frame.take() else {
+            return Ok(false);
+        };
+        while let Some(change) = frame.changes.next() {
+            frame.kept |= !self.intake.spools.takes(&change);
+            frame.spooled += self.change(known(change)?).await?;
+            if self.intake.feed.is_some() {
+                self.intake.frame = Some(frame);
+                return Ok(true);
+            }
+        }
+        self.end_frame(&frame).await?;
+        Ok(true)
+    }
+
+    /// What lies in the spool keeps no credit: it may be more than there is.
+    async fn end_frame(&mut self, frame: &OpenFrame) -> Result<(), Error> {
+        let free = match frame.kept {
+            true => frame.spooled + self.assembly.end_frame(frame.cost - frame.spooled),
+            false => frame.cost,
+        };
+        self.replies.credit(free).await
+    }
+
+    /// Of a frame that came while a transaction is fed: what goes to the spool. The rest has to wait for that one's end.
+    async fn spool_ahead(&mut self) -> Result<(), Unfed> {
         let Some(mut frame) = self.intake.frame.take() else {
             return Ok(());
         };
-        while let Some(change) = frame.changes.next() {
-            let change =
-                change.change.ok_or_else(|| Error::protocol("a change of a kind that is not known"))?;
-            frame.spooled += self.change(change).await?;
-            if self.intake.feed.is_some() {
+        while let Some(next) = frame.changes.as_slice().first() {
+            if !self.intake.spools.takes(next) {
                 self.intake.frame = Some(frame);
                 return Ok(());
             }
+            if let Some(change) = frame.changes.next() {
+                frame.spooled += self.change(known(change)?).await?;
+            }
         }
-        // What lies in the spool keeps no credit: it may be more than there is.
-        let free = frame.spooled + self.assembly.end_frame(frame.cost - frame.spooled);
-        Ok(self.replies.credit(free).await?)
+        Ok(self.end_frame(&frame).await?)
     }
 
     /// Takes a change in. Returns how many bytes of it went to the spool.
@@ -204,13 +241,13 @@ impl Receiver {
     }
 }
 
+fn known(change: v1::Change) -> Result<change::Change, Error> {
+    change.change.ok_or_else(|| Error::protocol("a change of a kind that is not known"))
+}
+
 impl Intake {
     pub(crate) fn new(spools: Spools) -> Self {
         Self { spools, feed: None, frame: None }
-    }
-
-    fn is_pending(&self) -> bool {
-        self.feed.is_some() || self.frame.is_some()
     }
 
     /// The transaction for whose time the source should not stream: the one whose file is read and cannot be, else the

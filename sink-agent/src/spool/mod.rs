@@ -20,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use strait_proto::v1;
+use strait_proto::v1::{self, change::Change as Kind};
 
 pub(crate) use file::SpoolReader;
 pub(crate) use space::SpoolSpace;
@@ -62,6 +62,20 @@ pub(crate) struct Spools {
 impl Spools {
     pub(crate) fn new(space: Arc<SpoolSpace>) -> Self {
         Self { space, transactions: HashMap::new(), block: None }
+    }
+
+    /// Whether a change is about transactions in progress alone.
+    pub(crate) fn takes(&self, change: &v1::Change) -> bool {
+        match &change.change {
+            Some(
+                Kind::StreamStart(_)
+                | Kind::StreamStop(_)
+                | Kind::StreamSubtransaction(_)
+                | Kind::StreamAbort(_),
+            ) => true,
+            Some(Kind::Relation(_) | Kind::Row(_) | Kind::Truncate(_)) => self.in_block(),
+            _ => false,
+        }
     }
 
     /// Whether what arrives belongs to a transaction in progress.

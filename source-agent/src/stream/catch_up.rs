@@ -35,8 +35,8 @@ use crate::source::Source;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks between fetching and shaping.
 const CHUNKS_MAX: usize = 32;
-/// A slice that brought nothing new near the end is followed by a pause.
-const IDLE_PAUSE: Duration = Duration::from_millis(5);
+/// Near the end there is a pause after each slice, as long as it took or this.
+const NEAR_END_PAUSE_MIN: Duration = Duration::from_millis(5);
 /// How often the slot itself is moved. Each time the server reads the log from the slot's restart position on.
 const ADVANCE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -91,6 +91,8 @@ impl CatchUp<'_> {
                                 advancing = None;
                                 let position_lsn = self.forward.shape.position_lsn();
                                 walsender = Some(self.slot.stream(position_lsn).await?);
+                                // So that it has something to say even where nobody writes.
+                                self.forward.heartbeats.emit(&self.slot.client).await?;
                             }
                             AfterSlice::Repeats => {
                                 tracing::info!("a transaction is open for long, or very large: changing to the stream");
@@ -140,6 +142,7 @@ async fn fetch(
     const DOING: &str = "read the backlog";
     let mut position = copy.position().await.during(DOING)?;
     let (mut from_lsn, mut empty) = (position.confirmed_flush_lsn, true);
+    let mut took = Duration::ZERO;
     loop {
         let after = chooser.next(position, from_lsn, empty, Instant::now());
         if chunks.send(Fetched::Slice(position, after)).await.is_err() {
@@ -148,11 +151,12 @@ async fn fetch(
         let bounds = match after {
             AfterSlice::GoOn(bounds) => bounds,
             AfterSlice::NearEnd(bounds) => {
-                tokio::time::sleep(IDLE_PAUSE).await;
+                tokio::time::sleep(took.max(NEAR_END_PAUSE_MIN)).await;
                 bounds
             }
             AfterSlice::Repeats => return Ok(chooser),
         };
+        let begun = Instant::now();
         let mut slice = copy.slice(bounds).await.during(DOING)?;
         (from_lsn, empty) = (position.confirmed_flush_lsn, true);
         let (mut chunk, mut bytes) = (Vec::new(), 0);
@@ -171,6 +175,7 @@ async fn fetch(
             return Ok(chooser);
         }
         position = copy.position().await.during(DOING)?;
+        took = begun.elapsed();
     }
 }
 

@@ -22,15 +22,16 @@ const SLICES_ABOVE_BYTES: u64 = 16 << 20;
 const STREAM_BELOW_BYTES: u64 = 1 << 20;
 /// What every slice may have to read again.
 const REPEATED_BYTES_MAX: u64 = 256 << 20;
-/// Log that one slice covers.
-const SLICE_BYTES: u64 = 64 << 20;
-/// Messages of the first slice, so that there is soon something to send, how each is larger than the one before, and of
-/// the largest: each has to read again what lies between the restart position and its beginning.
-const SLICE_MESSAGES_MIN: u32 = 60_000;
-const SLICE_MESSAGES_GROWTH: u32 = 3;
-const SLICE_MESSAGES_MAX: u32 = 400_000;
-/// Once slices had to read too much again, they are left alone for so long.
+/// The first slice, so that there is soon something to send, or it is soon known that there is not, and the largest. Each
+/// has to read again what lies between the restart position and its beginning, so they had better be few.
+const SLICE_MIN: Slice = Slice { bytes: 16 << 20, messages: 60_000 };
+const SLICE_MAX: Slice = Slice { bytes: 64 << 20, messages: 400_000 };
+/// How much larger each is than the one before.
+const SLICE_GROWTH: u32 = 3;
+/// Once slices had to read too much again, or there is no slot for them, they are left alone for so long.
 const SLICES_AFTER: Duration = Duration::from_secs(60);
+/// The same once one has brought nothing.
+const SLICES_AFTER_NOTHING: Duration = Duration::from_secs(10);
 
 /// What to do after a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,25 @@ pub(super) enum AfterSlice {
 #[derive(Debug, Default)]
 pub(super) struct Chooser {
     not_before: Option<Instant>,
+    /// The last one of this run.
+    slice: Option<Slice>,
+}
+
+/// How much a slice covers at most.
+#[derive(Debug, Clone, Copy)]
+struct Slice {
+    /// Of log.
+    bytes: u64,
     messages: u32,
+}
+
+impl Slice {
+    fn larger(self) -> Self {
+        Self {
+            bytes: (self.bytes * u64::from(SLICE_GROWTH)).min(SLICE_MAX.bytes),
+            messages: (self.messages * SLICE_GROWTH).min(SLICE_MAX.messages),
+        }
+    }
 }
 
 impl Chooser {
@@ -72,22 +91,23 @@ impl Chooser {
         now: Instant,
     ) -> AfterSlice {
         let CopyPosition { confirmed_flush_lsn, restart_lsn, flush_lsn } = copy;
-        let repeats = confirmed_flush_lsn.bytes_since(restart_lsn) > REPEATED_BYTES_MAX;
-        // So much log without a commit: a transaction is in the middle of it.
-        let barren = empty && confirmed_flush_lsn.bytes_since(from_lsn) >= SLICE_BYTES;
-        if repeats || barren {
-            self.refused(now);
-            self.messages = 0;
+        let last = self.slice.take();
+        if confirmed_flush_lsn.bytes_since(restart_lsn) > REPEATED_BYTES_MAX {
+            self.not_before = Some(now + SLICES_AFTER);
             return AfterSlice::Repeats;
         }
-        self.messages =
-            self.messages.saturating_mul(SLICE_MESSAGES_GROWTH).clamp(SLICE_MESSAGES_MIN, SLICE_MESSAGES_MAX);
-        let upto_lsn = Lsn(confirmed_flush_lsn.0.saturating_add(SLICE_BYTES));
-        let bounds = SliceBounds { upto_lsn, messages: self.messages };
+        // So much log without a commit of ours: a transaction is in the middle of it, or it is another database's.
+        if empty && last.is_some_and(|last| confirmed_flush_lsn.bytes_since(from_lsn) >= last.bytes) {
+            self.not_before = Some(now + SLICES_AFTER_NOTHING);
+            return AfterSlice::Repeats;
+        }
+        let slice = last.map_or(SLICE_MIN, Slice::larger);
+        let upto_lsn = Lsn(confirmed_flush_lsn.0.saturating_add(slice.bytes));
+        let bounds = SliceBounds { upto_lsn, messages: slice.messages };
         if flush_lsn.bytes_since(confirmed_flush_lsn) < STREAM_BELOW_BYTES {
-            self.messages = 0;
             return AfterSlice::NearEnd(bounds);
         }
+        self.slice = Some(slice);
         AfterSlice::GoOn(bounds)
     }
 }
@@ -116,24 +136,27 @@ mod tests {
     #[test]
     fn slices_grow_up_to_their_bound() {
         let (mut chooser, now) = (Chooser::default(), Instant::now());
-        for messages in [60_000, 180_000, 400_000, 400_000] {
-            let bounds = SliceBounds { upto_lsn: Lsn(164 * MIB), messages };
+        for (mib, messages) in [(16, 60_000), (48, 180_000), (64, 400_000), (64, 400_000)] {
+            let bounds = SliceBounds { upto_lsn: Lsn((100 + mib) * MIB), messages };
             assert_eq!(
                 chooser.next(copy(100, 90, 1000), Lsn(90 * MIB), false, now),
                 AfterSlice::GoOn(bounds)
             );
         }
-        assert!(matches!(
-            chooser.next(copy(1000, 990, 1000), Lsn(1000 * MIB), true, now),
-            AfterSlice::NearEnd(_)
-        ));
+        let near_end = chooser.next(copy(1000, 990, 1000), Lsn(1000 * MIB), true, now);
+        assert!(matches!(near_end, AfterSlice::NearEnd(_)));
     }
 
     #[test]
     fn a_transaction_that_fills_a_slice_is_left_to_the_stream() {
         let now = Instant::now();
-        for (from, empty, repeats) in [(36, true, true), (37, true, false), (36, false, false)] {
-            let after = Chooser::default().next(copy(100, 36, 1000), Lsn(from * MIB), empty, now);
+        for (from, empty, repeats) in [(84, true, true), (85, true, false), (84, false, false)] {
+            let mut chooser = Chooser::default();
+            assert!(matches!(
+                chooser.next(copy(84, 36, 1000), Lsn(84 * MIB), true, now),
+                AfterSlice::GoOn(_)
+            ));
+            let after = chooser.next(copy(100, 36, 1000), Lsn(from * MIB), empty, now);
             assert_eq!(after == AfterSlice::Repeats, repeats, "{from} {empty}");
         }
     }

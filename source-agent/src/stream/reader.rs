@@ -34,6 +34,11 @@ const BUSY_MESSAGES: u32 = 200;
 const BUSY_WINDOW: Duration = Duration::from_millis(10);
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
+/// Only a stream that brings so many messages within [`HEAVY_WINDOW`] is left for slices: the log that it is behind may be
+/// another database's, or the destination may be what is slow.
+const HEAVY_MESSAGES: u32 = 10_000;
+const HEAVY_WINDOW: Duration = Duration::from_secs(1);
+
 /// Reads the changes of a task's slot.
 pub(super) struct Reader {
     pub(super) slot: SlotAccess,
@@ -67,7 +72,7 @@ impl Reader {
             self.forward.reads(self.slot.options.streaming);
             let behind = tokio::select! {
                 behind = self.stream(&mut stream.reader) => behind,
-                ended = &mut stream.status => Err(ended?.err().unwrap_or_else(ended_by_source)),
+                broken = &mut stream.status => Err(broken?.err().unwrap_or_else(ended_by_source)),
                 () = stop.cancelled() => Ok(()),
             };
             behind?;
@@ -129,7 +134,7 @@ impl Reader {
                     }
                 }
             }
-            if self.forward.shape.is_between_transactions() && self.is_behind() {
+            if self.forward.shape.is_between_transactions() && self.is_behind() && pace.is_heavy() {
                 return self.forward.flush().await;
             }
             // A long backlog is all in memory: let others run as well.
@@ -142,24 +147,40 @@ impl Reader {
 struct Pace {
     since: Instant,
     messages: u32,
+    second: Instant,
+    in_second: u32,
+    /// In the last second there were more than [`HEAVY_MESSAGES`].
+    heavy: bool,
 }
 
 impl Pace {
     fn new() -> Self {
-        Self { since: Instant::now(), messages: 0 }
+        let now = Instant::now();
+        Self { since: now, messages: 0, second: now, in_second: 0, heavy: false }
     }
 
     fn message(&mut self) {
         self.messages = self.messages.saturating_add(1);
+        self.in_second = self.in_second.saturating_add(1);
     }
 
-    /// Whether many have come lately; begins to count anew once the window has passed.
+    /// Nothing is in memory: whether many have come lately, so that waiting a little costs less than being woken.
     fn is_busy(&mut self) -> bool {
-        let busy = self.messages >= BUSY_MESSAGES;
-        if self.since.elapsed() >= BUSY_WINDOW {
-            *self = Self::new();
+        let (busy, now) = (self.messages >= BUSY_MESSAGES, Instant::now());
+        if now - self.since >= BUSY_WINDOW {
+            (self.since, self.messages) = (now, 0);
         }
         busy
+    }
+
+    /// Whether the stream brings so much that slices would be cheaper.
+    fn is_heavy(&mut self) -> bool {
+        let now = Instant::now();
+        if now - self.second >= HEAVY_WINDOW {
+            self.heavy = self.in_second >= HEAVY_MESSAGES;
+            (self.second, self.in_second) = (now, 0);
+        }
+        self.heavy
     }
 }
 

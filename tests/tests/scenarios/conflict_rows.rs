@@ -93,6 +93,9 @@ async fn the_schema_of_an_older_version_is_upgraded_in_place() -> Result<()> {
              ALTER TABLE strait.table_state DROP COLUMN reason, DROP COLUMN remedy,
                  DROP CONSTRAINT table_state_phase_check,
                  ADD CONSTRAINT table_state_phase_check CHECK (phase IN ('copying', 'copied', 'ready'));
+             DROP TABLE strait.lane;
+             DROP FUNCTION strait.hold_lane(text, bigint, uuid, pg_lsn);
+             DROP FUNCTION strait.lane_lock(text);
              UPDATE strait.layout SET version = 1;
              INSERT INTO strait.conflict (task_id, schema_name, table_name, operation, reason, row_key, commit_lsn)
                  SELECT task_id, 'public', 't', 'update', 'row_missing', 'a=5', '0/1' FROM strait.task",

@@ -187,7 +187,7 @@ async fn a_crash_between_two_lanes_is_completed_with_another_number_of_lanes() -
         ensure!(lines == 3, "{lines} lanes have committed");
         // More of the same table, so that what is completed is not all that arrives.
         scenario.source.run(CHANGE_HALVES).await?;
-        // The number cannot be changed while the task lives: a coordinator that has forgotten it takes another one.
+        // A coordinator that has forgotten the task takes another number.
         scenario.processes()?.lose_store()?;
         for part in Part::ALL {
             scenario.processes()?.start_again(part).await?;

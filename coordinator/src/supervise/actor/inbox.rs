@@ -43,14 +43,15 @@ impl Actor {
         self.apply(&Change { once, ..Event::Asked(operation).into() }).await
     }
 
-    /// Only what may change while the task exists; the source-agent is told by the next look at who is there.
+    /// Only what may change in this state; the source-agent is told by the next look at who is there.
     async fn updated(&mut self, mut spec: Box<v1::TaskSpec>) -> Result<(), RequestError> {
         if spec.name.is_empty() && self.record.name_generated {
             spec.name.clone_from(&self.record.spec.name);
         }
         let differences = differences(&self.record.spec, &spec);
-        let (changes, refused): (Vec<_>, Vec<_>) =
-            differences.into_iter().partition(Difference::is_changeable);
+        let at_rest = self.record.state.is_at_rest();
+        let (changes, refused): (Vec<Difference>, Vec<_>) =
+            differences.into_iter().partition(|difference| difference.is_changeable(at_rest));
         if !refused.is_empty() {
             return Err(RequestError::NotChangeable(refused));
         }
