@@ -5,7 +5,7 @@
 //!   COPY of new rows, where there are many                    one after the other
 //!   COMMIT                                                    once every statement did what it had to
 //!
-//!   a COPY was refused:                            ROLLBACK, and the same batch again, that table's inserts as upserts
+//!   a COPY was refused:                            ROLLBACK, and the same batch again, that table by INSERT
 //!   a statement was refused, or rows are missing:  the same, that table row by row
 //! ```
 //!
@@ -102,7 +102,7 @@ enum Setback {
 /// Why sets will not do.
 struct Reason {
     table: Option<TableName>,
-    /// A COPY was refused: sets that overwrite may still do.
+    /// A COPY was refused: INSERT, which leaves out what is there, may still do.
     copied: bool,
     text: String,
 }
@@ -141,7 +141,7 @@ impl<'a> Plan<'a> {
     fn change(&mut self, reason: Reason) {
         let narrower = match reason.table {
             Some(table) if reason.copied => {
-                tracing::debug!(%table, reason = reason.text, "rows cannot be copied in, overwriting instead");
+                tracing::debug!(%table, reason = reason.text, "rows cannot be copied in, inserting them instead");
                 self.exceptions.overwritten.insert(table)
             }
             Some(table) => {

@@ -10,7 +10,6 @@
 //! that takes over begins at or before what the other has delivered, and the shape drops transactions that lie before
 //! its position. A change happens between transactions only.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use strait_postgres::pgoutput::Streaming;
@@ -22,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use super::catch_up::CatchUp;
 use super::forward::Forward;
 use super::mode::Chooser;
-use super::positions::Positions;
 use super::slot_access::SlotAccess;
 use super::walsender::Walsender;
 use crate::error::{During, RunError};
@@ -43,7 +41,6 @@ const HEAVY_WINDOW: Duration = Duration::from_secs(1);
 pub(super) struct Reader {
     pub(super) slot: SlotAccess,
     pub(super) forward: Forward,
-    pub(super) positions: Arc<Positions>,
     pub(super) chooser: Chooser,
     /// Ends the reading in order.
     pub(super) stop: CancellationToken,
@@ -58,7 +55,7 @@ impl Reader {
             let mut stream = match walsender.take() {
                 Some(walsender) => walsender,
                 None if self.wants_slices().await? => {
-                    self.positions.set_mode(StreamMode::CatchUp);
+                    self.slot.positions.set_mode(StreamMode::CatchUp);
                     self.forward.reads(Streaming::Off);
                     tokio::select! {
                         caught_up = self.catch_up() => walsender = caught_up?,
@@ -68,7 +65,7 @@ impl Reader {
                 }
                 None => self.slot.stream(self.forward.shape.position_lsn()).await?,
             };
-            self.positions.set_mode(StreamMode::Streaming);
+            self.slot.positions.set_mode(StreamMode::Streaming);
             self.forward.reads(self.slot.options.streaming);
             let behind = tokio::select! {
                 behind = self.stream(&mut stream.reader) => behind,
@@ -85,13 +82,13 @@ impl Reader {
     }
 
     async fn wants_slices(&mut self) -> Result<bool, RunError> {
-        self.positions.set_source(self.slot.flush_lsn().await?);
+        self.slot.positions.set_source(self.slot.flush_lsn().await?);
         Ok(self.is_behind())
     }
 
     fn is_behind(&self) -> bool {
         let position_lsn = self.forward.shape.position_lsn();
-        self.chooser.wants_slices(position_lsn, self.positions.source(), Instant::now())
+        self.chooser.wants_slices(position_lsn, self.slot.positions.source(), Instant::now())
     }
 
     /// Works the backlog off in slices; returns the stream that took over, or none where one has to be started.
@@ -124,13 +121,13 @@ impl Reader {
             pace.message();
             match message {
                 ReplicationMessage::XLogData { wal_start_lsn, wal_end_lsn, payload } => {
-                    self.positions.set_received(wal_start_lsn.max(wal_end_lsn));
+                    self.slot.positions.set_received(wal_start_lsn.max(wal_end_lsn));
                     self.forward.message(payload).await?;
                 }
                 ReplicationMessage::Keepalive { wal_end_lsn, reply_requested } => {
                     self.forward.position(wal_end_lsn).await?;
                     if reply_requested {
-                        self.positions.status_due.notify_one();
+                        self.slot.positions.status_due.notify_one();
                     }
                 }
             }

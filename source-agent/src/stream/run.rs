@@ -107,7 +107,6 @@ impl StreamRun<'_> {
                 heartbeats: Arc::clone(&heartbeats),
                 catalog: catalog.clone(),
             },
-            positions: Arc::clone(&positions),
             chooser: Chooser::default(),
             stop: stop.clone(),
         };
