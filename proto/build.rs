@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("strait.v1.descriptors.bin"), descriptors.encode_to_vec())?;
-    // `Bytes` fields share the received buffer: rows are not copied on their way in.
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    // `Bytes` fields share the received buffer: rows are not copied on their way in. Maps are ordered, so that equal ones
+    // print and encode equally.
+    tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(descriptors)?;
     Ok(())
 }

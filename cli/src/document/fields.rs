@@ -136,9 +136,11 @@ pub(super) struct EntryFields {
     pub(super) distribution_key: Field<Vec<String>>,
     pub(super) storage: Field<String>,
     pub(super) transform: Field<Vec<Transform>>,
+    pub(super) column_types: Field<BTreeMap<String, String>>,
+    pub(super) merge: Field<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rename {
     pub(super) schema: Option<String>,
@@ -146,14 +148,12 @@ pub(super) struct Rename {
     pub(super) columns: Option<BTreeMap<String, String>>,
 }
 
-// Known so that a document of a later version is told apart from a mistyped one; its content is not used yet.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)]
 pub(super) struct Transform {
-    when: Option<String>,
-    set: Option<BTreeMap<String, String>>,
-    drop: Option<bool>,
+    pub(super) when: Option<String>,
+    pub(super) set: Option<BTreeMap<String, String>>,
+    pub(super) drop: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,6 +7,7 @@
 mod apply;
 mod duration;
 mod fields;
+mod options;
 mod pattern;
 mod problem;
 mod refuse;
@@ -18,7 +19,7 @@ use strait_proto::v1;
 pub(crate) use pattern::pattern_text;
 pub use problem::{DocumentError, Problem};
 
-use fields::Document;
+use fields::{Document, Field};
 
 /// Which of the two forms of a document is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,17 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
         throttle,
         on_error: document.on_error.map_or(v1::OnError::Unspecified, v1::OnError::from).into(),
         apply: Some(apply),
+        synchronize: options::parts(document.synchronize.as_ref()),
+        object_kinds: document.object_kinds.map_or_else(Vec::new, |kinds| kinds.value),
+        operations: options::operations(document.operations.as_ref()),
+        existing_tables: chosen::<_, v1::ExistingTables>(document.existing_tables),
+        name_case: chosen::<_, v1::NameCase>(document.name_case),
+        partitions: chosen::<_, v1::Partitions>(document.partitions),
     })
+}
+
+fn chosen<T, E: From<T> + Into<i32>>(field: Field<T>) -> i32 {
+    field.map_or(0, |field| E::from(field.value).into())
 }
 
 #[cfg(test)]

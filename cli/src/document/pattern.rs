@@ -7,6 +7,7 @@ use serde_saphyr::{Location, Spanned};
 use strait_proto::v1::{ObjectPattern, ObjectSelection};
 
 use super::fields::{Entry, EntryFields, Objects};
+use super::options;
 use super::problem::Problem;
 
 /// The selection that `objects` makes.
@@ -36,9 +37,10 @@ fn entry_pattern(entry: &Spanned<Entry>, problems: &mut Vec<Problem>) -> Option<
 }
 
 fn fields_pattern(fields: &EntryFields, entry: Location) -> (Location, Result<ObjectPattern, String>) {
+    let with_options = |pattern| ObjectPattern { options: options::table_options(fields), ..pattern };
     match (&fields.schema, &fields.table) {
-        (Some(schema), None) => (schema.referenced, schema_pattern(&schema.value)),
-        (None, Some(table)) => (table.referenced, table_pattern(&table.value)),
+        (Some(schema), None) => (schema.referenced, schema_pattern(&schema.value).map(with_options)),
+        (None, Some(table)) => (table.referenced, table_pattern(&table.value).map(with_options)),
         (Some(_), Some(table)) => (
             table.referenced,
             Err("an entry has either `schema` or `table`; a table is written `table: schema.table`"
@@ -50,7 +52,7 @@ fn fields_pattern(fields: &EntryFields, entry: Location) -> (Location, Result<Ob
 
 fn schema_pattern(text: &str) -> Result<ObjectPattern, String> {
     match &parts(text)?[..] {
-        [schema] => Ok(ObjectPattern { schema: schema.clone(), table: String::new() }),
+        [schema] => Ok(ObjectPattern { schema: schema.clone(), ..Default::default() }),
         _ => Err(format!(
             "{text} is not one name: write `table: {text}`, or quote a name that has a dot: '\"a.b\"'"
         )),
@@ -59,7 +61,7 @@ fn schema_pattern(text: &str) -> Result<ObjectPattern, String> {
 
 fn table_pattern(text: &str) -> Result<ObjectPattern, String> {
     match &parts(text)?[..] {
-        [schema, table] => Ok(ObjectPattern { schema: schema.clone(), table: table.clone() }),
+        [schema, table] => Ok(ObjectPattern { schema: schema.clone(), table: table.clone(), options: None }),
         [name] => Err(format!(
             "{text} has no schema: write schema.table (`*.{name}` for any schema), \
              or `schema: {name}` for all of a schema"

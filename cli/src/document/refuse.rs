@@ -125,6 +125,8 @@ fn entry_fields(path: &str, fields: &EntryFields, refuse: &mut Refuse<'_>) {
     refuse.unless(&field("distribution_key"), fields.distribution_key.as_ref(), |_| false);
     refuse.unless(&field("storage"), fields.storage.as_ref(), |_| false);
     refuse.unless(&field("transform"), fields.transform.as_ref(), Vec::is_empty);
+    refuse.unless(&field("column_types"), fields.column_types.as_ref(), |types| types.is_empty());
+    refuse.unless(&field("merge"), fields.merge.as_ref(), |merge| !merge);
 }
 
 fn renames_nothing(rename: &Rename) -> bool {

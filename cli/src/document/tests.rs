@@ -19,7 +19,7 @@ fn problem(text: &str, form: Form) -> String {
 }
 
 fn pattern(schema: &str, table: &str) -> ObjectPattern {
-    ObjectPattern { schema: schema.to_owned(), table: table.to_owned() }
+    ObjectPattern { schema: schema.to_owned(), table: table.to_owned(), options: None }
 }
 
 #[test]

@@ -311,8 +311,11 @@ mod tests {
 
     #[test]
     fn every_problem_is_named_with_its_field() {
-        let pattern =
-            |schema: &str, table: &str| ObjectPattern { schema: schema.into(), table: table.into() };
+        let pattern = |schema: &str, table: &str| ObjectPattern {
+            schema: schema.into(),
+            table: table.into(),
+            options: None,
+        };
         let mut spec = TaskSpec { name: " x".into(), environment: "a\nb".into(), ..valid() };
         spec.source = None;
         spec.destination = Some(EndpointReference { database: "d".repeat(64), ..Default::default() });
@@ -369,7 +372,7 @@ mod tests {
         let existing = normalise(with_retry(720, 10)).unwrap();
         let mut given = normalise(with_retry(600, 10)).unwrap();
         given.objects = Some(ObjectSelection {
-            include: vec![ObjectPattern { schema: "public".into(), table: "a".into() }],
+            include: vec![ObjectPattern { schema: "public".into(), table: "a".into(), options: None }],
             exclude: vec![],
         });
         let texts: Vec<_> = differences(&existing, &given).iter().map(ToString::to_string).collect();

@@ -276,7 +276,8 @@ mod tests {
 
     fn chosen(include: &[&str], exclude: &[&str]) -> (Relations, Vec<String>) {
         let patterns = |names: &[&str]| {
-            let pattern = |name: &&str| v1::ObjectPattern { schema: "s".into(), table: (*name).into() };
+            let pattern =
+                |name: &&str| v1::ObjectPattern { schema: "s".into(), table: (*name).into(), options: None };
             names.iter().map(pattern).collect()
         };
         let selection = v1::ObjectSelection { include: patterns(include), exclude: patterns(exclude) };

@@ -93,7 +93,11 @@ mod tests {
     fn selection(include: &[(&str, &str)], exclude: &[(&str, &str)]) -> Selection {
         let patterns = |list: &[(&str, &str)]| {
             list.iter()
-                .map(|(schema, table)| v1::ObjectPattern { schema: (*schema).into(), table: (*table).into() })
+                .map(|(schema, table)| v1::ObjectPattern {
+                    schema: (*schema).into(),
+                    table: (*table).into(),
+                    options: None,
+                })
                 .collect()
         };
         Selection::new(&v1::ObjectSelection { include: patterns(include), exclude: patterns(exclude) })

@@ -93,7 +93,11 @@ async fn only_selected_tables_arrive() -> Result<()> {
     source.run("CREATE TABLE public.left_out (i int); INSERT INTO public.left_out VALUES (1)").await?;
     source.run("INSERT INTO sales.orders VALUES (1); INSERT INTO sales.tmp_x VALUES (1)").await?;
     let mut spec = scenario.spec();
-    let pattern = |schema: &str, table: &str| ObjectPattern { schema: schema.into(), table: table.into() };
+    let pattern = |schema: &str, table: &str| ObjectPattern {
+        schema: schema.into(),
+        table: table.into(),
+        options: None,
+    };
     spec.objects = Some(ObjectSelection {
         include: vec![pattern("sales", ""), pattern("public", "fence")],
         exclude: vec![pattern("sales", "tmp_*")],

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use strait_proto::v1::{RateLimits, StreamProgress, Task, TaskSpec, Throttle};
+use strait_proto::v1::{RateLimits, StreamMode, StreamProgress, Task, TaskSpec, Throttle};
 use strait_tests::pair::Pair;
 use strait_tests::processes::strait;
 use strait_tests::scenario::Scenario;
@@ -33,6 +33,8 @@ async fn a_throttled_stream_is_kept_and_obeys_a_new_limit_at_once() -> Result<()
     scenario.create_in_process(throttled(scenario.spec(), 20, 0)).await?;
     scenario.run_until(strait_proto::v1::TaskState::Incremental).await?;
     let walsender = "SELECT pid FROM pg_stat_replication WHERE application_name LIKE 'strait%'";
+    let streams = |task: &Task| stream_is(task, |stream| stream.mode() == StreamMode::Streaming);
+    scenario.tasks.wait_until(scenario.task_id(), "the stream runs", patience(), streams).await?;
     let pid = scenario.source.number(walsender).await?;
 
     scenario.source.run("INSERT INTO t SELECT g, repeat('x', 2000) FROM generate_series(1, 3000) g").await?;
