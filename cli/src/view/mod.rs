@@ -9,6 +9,7 @@ mod agent;
 mod hops;
 mod line;
 mod object;
+mod options;
 mod precheck;
 mod progress;
 mod spec;

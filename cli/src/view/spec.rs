@@ -3,6 +3,7 @@
 use serde::Serialize;
 use strait_proto::v1;
 
+use super::options::{self, OptionsView};
 use crate::document::pattern_text;
 
 /// A task's configuration.
@@ -15,7 +16,20 @@ pub(crate) struct SpecView {
     pub(crate) source: Option<EndpointReferenceView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) destination: Option<EndpointReferenceView>,
+    /// schema, full and incremental, or some of them.
+    pub(crate) synchronize: Vec<&'static str>,
     pub(crate) objects: SelectionView,
+    /// Empty: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) object_kinds: Vec<String>,
+    /// insert, update, delete and truncate, or some of them.
+    pub(crate) operations: Vec<&'static str>,
+    /// fail or proceed.
+    pub(crate) existing_tables: &'static str,
+    /// default, source, lower or upper.
+    pub(crate) name_case: &'static str,
+    /// flatten or preserve.
+    pub(crate) partitions: &'static str,
     pub(crate) retry: RetryPolicyView,
     /// stop or skip.
     pub(crate) on_error: &'static str,
@@ -55,12 +69,14 @@ pub(crate) struct SelectionView {
     pub(crate) exclude: Vec<PatternView>,
 }
 
-/// Exact names, or with `*`.
+/// Exact names, or with `*`, and what is said about their tables.
 #[derive(Debug, Serialize)]
 pub(crate) struct PatternView {
     schema: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     table: String,
+    #[serde(flatten)]
+    options: OptionsView,
     #[serde(skip)]
     pub(crate) text: String,
 }
@@ -95,6 +111,12 @@ impl From<&v1::TaskSpec> for SpecView {
             environment: spec.environment.clone(),
             source: spec.source.as_ref().map(EndpointReferenceView::from),
             destination: spec.destination.as_ref().map(EndpointReferenceView::from),
+            synchronize: options::synchronize(spec),
+            object_kinds: spec.object_kinds.clone(),
+            operations: options::operations(spec),
+            existing_tables: options::existing_tables(spec.existing_tables()),
+            name_case: options::name_case(spec.name_case()),
+            partitions: options::partitions(spec.partitions()),
             objects: SelectionView {
                 include: objects.include.iter().map(PatternView::from).collect(),
                 exclude: objects.exclude.iter().map(PatternView::from).collect(),
@@ -138,7 +160,9 @@ impl From<&v1::EndpointReference> for EndpointReferenceView {
 
 impl From<&v1::ObjectPattern> for PatternView {
     fn from(pattern: &v1::ObjectPattern) -> Self {
-        Self { schema: pattern.schema.clone(), table: pattern.table.clone(), text: pattern_text(pattern) }
+        let options = pattern.options.as_ref().map(OptionsView::from).unwrap_or_default();
+        let (schema, table) = (pattern.schema.clone(), pattern.table.clone());
+        Self { schema, table, options, text: pattern_text(pattern) }
     }
 }
 

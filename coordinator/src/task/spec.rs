@@ -2,12 +2,17 @@
 //!
 //! Fields are called as in the task file, so that a person finds the line.
 
+mod choice;
+mod options;
+
 use std::fmt;
 
 use strait_proto::v1::{
-    ApplyPolicy, EndpointReference, ObjectPattern, ObjectSelection, OnError, RateLimits, RetryPolicy,
-    TaskSpec, Throttle,
+    ApplyPolicy, EndpointReference, ExistingTables, ObjectPattern, ObjectSelection, RateLimits, RetryPolicy,
+    Synchronization, TaskSpec, Throttle,
 };
+
+use choice::{EXISTING_TABLES, NAME_CASE, ON_ERROR, OPERATIONS, PARTITIONS, SYNCHRONIZE};
 
 /// The bounds of `retry.connection`, minutes.
 const CONNECTION_MINUTES: std::ops::RangeInclusive<u32> = 10..=1440;
@@ -20,7 +25,7 @@ const LANES: std::ops::RangeInclusive<u32> = 1..=64;
 /// The longest label or name of an agent or endpoint, in bytes.
 const LABEL_BYTES_MAX: usize = 128;
 /// PostgreSQL's NAMEDATALEN - 1.
-const DATABASE_BYTES_MAX: usize = 63;
+const NAME_BYTES_MAX: usize = 63;
 /// A name of 63 bytes, with room for stars.
 const PATTERN_BYTES_MAX: usize = 128;
 /// How many patterns `objects.include` and `objects.exclude` may each have.
@@ -51,19 +56,27 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
     problems.label("environment", &spec.environment);
     problems.endpoint("source", spec.source.as_ref());
     problems.endpoint("destination", spec.destination.as_ref());
-    let objects = spec.objects.unwrap_or_default();
-    problems.patterns("objects.include", &objects.include);
-    problems.patterns("objects.exclude", &objects.exclude);
+    let objects = objects(spec.objects.unwrap_or_default(), &mut problems);
     let retry = retry(spec.retry.unwrap_or_default(), &mut problems);
-    let on_error = on_error(spec.on_error, &mut problems);
     let apply = apply(spec.apply.unwrap_or_default(), &mut problems);
-    if problems.0.is_empty() {
-        let throttle = spec.throttle.filter(|throttle| limits(throttle) != RateLimits::default());
-        let (objects, retry, on_error) = (Some(objects), Some(retry), on_error.into());
-        Ok(TaskSpec { objects, retry, throttle, on_error, apply: Some(apply), ..spec })
-    } else {
-        Err(problems.0)
-    }
+    let synchronize = SYNCHRONIZE.all_or("synchronize", &spec.synchronize, &mut problems);
+    let existing_tables = EXISTING_TABLES.one("existing_tables", spec.existing_tables, &mut problems);
+    tables_come_from_somewhere(&synchronize, existing_tables, &mut problems);
+    problems.kinds(&spec.object_kinds);
+    let spec = TaskSpec {
+        objects: Some(objects),
+        retry: Some(retry),
+        throttle: spec.throttle.filter(|throttle| limits(throttle) != RateLimits::default()),
+        on_error: ON_ERROR.one("on_error", spec.on_error, &mut problems),
+        apply: Some(apply),
+        synchronize,
+        operations: OPERATIONS.all_or("operations", &spec.operations, &mut problems),
+        existing_tables,
+        name_case: NAME_CASE.one("name_case", spec.name_case, &mut problems),
+        partitions: PARTITIONS.one("partitions", spec.partitions, &mut problems),
+        ..spec
+    };
+    if problems.0.is_empty() { Ok(spec) } else { Err(problems.0) }
 }
 
 /// The fields that may change at any time.
@@ -140,7 +153,20 @@ impl Problems {
         };
         self.required(&format!("{field}.agent"), agent);
         self.required(&format!("{field}.endpoint"), endpoint);
-        self.text(&format!("{field}.database"), database, DATABASE_BYTES_MAX);
+        self.text(&format!("{field}.database"), database, NAME_BYTES_MAX);
+    }
+
+    fn kinds(&mut self, kinds: &[String]) {
+        const FIELD: &str = "object_kinds";
+        for (index, kind) in kinds.iter().enumerate() {
+            if kind.is_empty() {
+                self.add(FIELD, "holds an empty name");
+            }
+            self.text(FIELD, kind, NAME_BYTES_MAX);
+            if kinds[..index].contains(kind) {
+                self.add(FIELD, format!("names {kind:?} twice"));
+            }
+        }
     }
 
     fn patterns(&mut self, field: &str, patterns: &[ObjectPattern]) {
@@ -180,16 +206,25 @@ fn retry(given: RetryPolicy, problems: &mut Problems) -> RetryPolicy {
     RetryPolicy { connection_minutes: connection, other_minutes: other }
 }
 
-/// A choice that a newer program knows and this one does not must not become the default.
-fn on_error(given: i32, problems: &mut Problems) -> OnError {
-    match OnError::try_from(given) {
-        Ok(OnError::Unspecified) => OnError::Stop,
-        Ok(choice) => choice,
-        Err(_) => {
-            problems.add("on_error", "is not a choice that this version knows: stop, skip");
-            OnError::Stop
-        }
+/// Without the schema, rows and changes go into tables that are there already.
+fn tables_come_from_somewhere(synchronize: &[i32], existing_tables: i32, problems: &mut Problems) {
+    let creates = synchronize.contains(&Synchronization::Schema.into());
+    if !creates && existing_tables == i32::from(ExistingTables::Fail) {
+        problems.add(
+            "synchronize",
+            "leaves schema out, so the tables have to be at the destination already: say `existing_tables: proceed`, \
+             or add schema",
+        );
     }
+}
+
+fn objects(given: ObjectSelection, problems: &mut Problems) -> ObjectSelection {
+    problems.patterns("objects.include", &given.include);
+    problems.patterns("objects.exclude", &given.exclude);
+    options::refuse_in_excludes("objects.exclude", &given.exclude, problems);
+    let include = options::normalise("objects.include", given.include, problems);
+    let exclude = given.exclude.into_iter().map(|it| ObjectPattern { options: None, ..it }).collect();
+    ObjectSelection { include, exclude }
 }
 
 fn apply(given: ApplyPolicy, problems: &mut Problems) -> ApplyPolicy {
@@ -225,9 +260,15 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         ("retry.other", format!("{}m", retry.other_minutes)),
         ("throttle.incremental.rows_per_second", rows_per_second.to_string()),
         ("throttle.incremental.bytes_per_second", bytes_per_second.to_string()),
-        ("on_error", if spec.on_error() == OnError::Skip { "skip" } else { "stop" }.to_owned()),
+        ("on_error", ON_ERROR.word(spec.on_error)),
         // A task that was stored before there were lanes has one.
         ("apply.lanes", spec.apply.unwrap_or_default().lanes.max(1).to_string()),
+        ("synchronize", SYNCHRONIZE.words(&spec.synchronize)),
+        ("object_kinds", kinds(&spec.object_kinds)),
+        ("operations", OPERATIONS.words(&spec.operations)),
+        ("existing_tables", EXISTING_TABLES.word(spec.existing_tables)),
+        ("name_case", NAME_CASE.word(spec.name_case)),
+        ("partitions", PARTITIONS.word(spec.partitions)),
     ]
 }
 
@@ -236,153 +277,21 @@ fn limits(throttle: &Throttle) -> RateLimits {
     throttle.incremental.unwrap_or_default()
 }
 
+fn kinds(kinds: &[String]) -> String {
+    if kinds.is_empty() { "all".to_owned() } else { format!("[{}]", kinds.join(", ")) }
+}
+
 fn patterns(patterns: &[ObjectPattern]) -> String {
-    let entry = |pattern: &ObjectPattern| match pattern.table.as_str() {
+    let name = |pattern: &ObjectPattern| match pattern.table.as_str() {
         "" => format!("schema {:?}", pattern.schema),
         table => format!("table {:?}", format!("{}.{table}", pattern.schema)),
+    };
+    let entry = |pattern: &ObjectPattern| {
+        let options = pattern.options.as_ref().map(options::text).unwrap_or_default();
+        format!("{}{options}", name(pattern))
     };
     format!("[{}]", patterns.iter().map(entry).collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn valid() -> TaskSpec {
-        let endpoint = |agent: &str, endpoint: &str| {
-            Some(EndpointReference {
-                agent: agent.into(),
-                endpoint: endpoint.into(),
-                database: String::new(),
-            })
-        };
-        TaskSpec {
-            source: endpoint("eu-1", "orders"),
-            destination: endpoint("us-1", "warehouse"),
-            ..TaskSpec::default()
-        }
-    }
-
-    fn with_retry(connection_minutes: u32, other_minutes: u32) -> TaskSpec {
-        TaskSpec { retry: Some(RetryPolicy { connection_minutes, other_minutes }), ..valid() }
-    }
-
-    fn problem(spec: TaskSpec) -> String {
-        let problems = normalise(spec).unwrap_err();
-        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    }
-
-    #[test]
-    fn defaults_are_filled_in() {
-        let spec = normalise(valid()).unwrap();
-        assert_eq!(spec.retry, Some(RetryPolicy { connection_minutes: 720, other_minutes: 10 }));
-        assert_eq!(spec.objects, Some(ObjectSelection::default()));
-        assert_eq!(spec.on_error(), OnError::Stop);
-        assert_eq!(spec.apply, Some(ApplyPolicy { lanes: 1 }));
-        assert_eq!(normalise(spec.clone()), Ok(spec));
-    }
-
-    #[test]
-    fn the_bounds_of_the_retry_windows_are_kept() {
-        for (connection, other) in [(10, 9), (1440, 1439), (11, 0), (0, 719), (720, 1)] {
-            assert!(normalise(with_retry(connection, other)).is_ok(), "{connection} {other}");
-        }
-        for (connection, other, expected) in [
-            (9, 1, "retry.connection: is 9m; it must lie between 10m and 1440m"),
-            (1441, 1, "retry.connection: is 1441m; it must lie between 10m and 1440m"),
-            (720, 1441, "retry.other: is 1441m; it must lie between 1m and 1440m"),
-            (20, 20, "retry.other: is 20m; it must be smaller than retry.connection, 20m"),
-            (10, 0, "retry.other: is 10m (its default); it must be smaller than retry.connection, 10m"),
-        ] {
-            assert_eq!(problem(with_retry(connection, other)), expected);
-        }
-    }
-
-    #[test]
-    fn the_bounds_of_lanes_are_kept() {
-        let with_lanes = |lanes| TaskSpec { apply: Some(ApplyPolicy { lanes }), ..valid() };
-        assert!(normalise(with_lanes(64)).is_ok());
-        let wanted = "apply.lanes: is 65; it must lie between 1 and 64";
-        assert_eq!(problem(with_lanes(65)), wanted);
-        let [one, many] = [0, 8].map(|lanes| normalise(with_lanes(lanes)).unwrap());
-        let texts: Vec<_> = differences(&one, &many).iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["apply.lanes is 1 there and 8 here"]);
-    }
-
-    #[test]
-    fn every_problem_is_named_with_its_field() {
-        let pattern = |schema: &str, table: &str| ObjectPattern {
-            schema: schema.into(),
-            table: table.into(),
-            options: None,
-        };
-        let mut spec = TaskSpec { name: " x".into(), environment: "a\nb".into(), ..valid() };
-        spec.source = None;
-        spec.destination = Some(EndpointReference { database: "d".repeat(64), ..Default::default() });
-        spec.objects =
-            Some(ObjectSelection { include: vec![pattern("public", ""), pattern("", "t")], exclude: vec![] });
-        assert_eq!(
-            problem(spec),
-            "name: begins or ends with a space; environment: contains a control character; \
-             source: is required: {agent: …, endpoint: …}; destination.agent: is required; \
-             destination.endpoint: is required; \
-             destination.database: is 64 bytes long; at most 63 are possible; \
-             objects.include[1]: names no schema"
-        );
-    }
-
-    #[test]
-    fn an_unknown_choice_of_on_error_is_refused() {
-        let spec = TaskSpec { on_error: 99, ..valid() };
-        assert_eq!(problem(spec), "on_error: is not a choice that this version knows: stop, skip");
-    }
-
-    #[test]
-    fn a_throttle_that_limits_nothing_is_none_and_may_change_at_any_time() {
-        let throttled = |rows_per_second, bytes_per_second| TaskSpec {
-            throttle: Some(Throttle { incremental: Some(RateLimits { rows_per_second, bytes_per_second }) }),
-            ..valid()
-        };
-        assert_eq!(normalise(throttled(0, 0)), normalise(valid()));
-        let (existing, mut given) =
-            (normalise(throttled(5, 7)).unwrap(), normalise(with_retry(600, 10)).unwrap());
-        given.environment = "test".into();
-        given.name = "other".into();
-        given.set_on_error(OnError::Skip);
-        given.apply = Some(ApplyPolicy { lanes: 4 });
-        let fields = differences(&existing, &given);
-        let fields: Vec<_> =
-            fields.iter().map(|it| (&*it.field, it.is_changeable(false), it.is_changeable(true))).collect();
-        assert_eq!(
-            fields,
-            [
-                ("name", false, false),
-                ("environment", true, true),
-                ("retry.connection", false, true),
-                ("throttle.incremental.rows_per_second", true, true),
-                ("throttle.incremental.bytes_per_second", true, true),
-                ("on_error", false, true),
-                ("apply.lanes", false, true)
-            ]
-        );
-    }
-
-    #[test]
-    fn differences_name_the_field_and_both_values() {
-        let existing = normalise(with_retry(720, 10)).unwrap();
-        let mut given = normalise(with_retry(600, 10)).unwrap();
-        given.objects = Some(ObjectSelection {
-            include: vec![ObjectPattern { schema: "public".into(), table: "a".into(), options: None }],
-            exclude: vec![],
-        });
-        let texts: Vec<_> = differences(&existing, &given).iter().map(ToString::to_string).collect();
-        assert_eq!(
-            texts,
-            [
-                r#"objects.include is [] there and [table "public.a"] here"#,
-                "retry.connection is 720m there and 600m here"
-            ]
-        );
-        assert!(differences(&existing, &existing.clone()).is_empty());
-    }
-}
+mod tests;
