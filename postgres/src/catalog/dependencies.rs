@@ -108,16 +108,3 @@ impl Dependencies {
         self.members.get(&node).and_then(|place| self.extensions.get(*place))
     }
 }
-
-#[cfg(test)]
-impl Dependencies {
-    /// Edges between made-up objects.
-    pub(super) fn between(edges: &[(Node, Node)]) -> Self {
-        let mut dependencies = Self::default();
-        for (node, needed) in edges {
-            let need = Need { node: *needed, late: false, key: false };
-            dependencies.needs.entry(*node).or_default().push(need);
-        }
-        dependencies
-    }
-}

@@ -34,8 +34,9 @@ pub(crate) async fn create_objects(
     };
     creation.create_schemas(model).await?;
     let outcome = creation.create_all(model).await?;
+    let now = Existing::read(client, &model.schemas).await?;
     for user_type in &model.types {
-        creation.complete_domain(user_type).await?;
+        creation.complete_domain(user_type, &now).await?;
     }
     for table in model.tables.iter().filter(|table| !outcome.has_failed(table)) {
         creation.set_defaults(table).await?;
@@ -207,23 +208,11 @@ impl Creation<'_> {
         if failed.is_none()
             && let Some(Definition::Domain(domain)) = &user_type.definition
         {
-            for constraint in self.constraints_missing(user_type, domain) {
+            for constraint in constraints_missing(&self.existing, user_type, domain) {
                 self.executor.attempt(&types::add_domain_constraint(user_type, constraint)).await?;
             }
         }
         Ok(failed)
-    }
-
-    fn constraints_missing<'d>(
-        &self,
-        user_type: &v1::UserType,
-        domain: &'d v1::DomainType,
-    ) -> impl Iterator<Item = &'d v1::DomainConstraint> {
-        let (schema, name) = (&user_type.schema, &user_type.name);
-        domain
-            .constraints
-            .iter()
-            .filter(move |it| !self.existing.has_part("domain constraint", schema, name, &it.name))
     }
 
     /// A server that has no multiranges does not know the word either.
@@ -256,18 +245,13 @@ impl Creation<'_> {
     }
 
     /// The default of a domain, and those of its constraints that could not be added at once.
-    async fn complete_domain(&self, user_type: &v1::UserType) -> Result<(), Error> {
+    async fn complete_domain(&self, user_type: &v1::UserType, now: &Existing) -> Result<(), Error> {
         let Some(Definition::Domain(domain)) = &user_type.definition else { return Ok(()) };
         let (schema, name) = (&user_type.schema, &user_type.name);
-        for constraint in self.constraints_missing(user_type, domain) {
+        for constraint in constraints_missing(now, user_type, domain) {
             let object = Object::new("constraint", schema, format!("{name}.{}", constraint.name));
             let sql = types::add_domain_constraint(user_type, constraint);
-            match self.executor.attempt(&sql).await? {
-                Attempt::Refused(refusal) if !refusal.exists => {
-                    self.executor.fail(object, refusal.message, &sql).await;
-                }
-                _ => {}
-            }
+            self.executor.complete(object, &sql).await?;
         }
         if !domain.default_expression.is_empty() && !self.existing.has("domain default", schema, name) {
             let statement = types::set_domain_default(user_type, &domain.default_expression);
@@ -329,6 +313,19 @@ impl Creation<'_> {
         }
         Ok(())
     }
+}
+
+/// The constraints of a domain that did not stand when `existing` was read.
+fn constraints_missing<'d>(
+    existing: &Existing,
+    user_type: &v1::UserType,
+    domain: &'d v1::DomainType,
+) -> impl Iterator<Item = &'d v1::DomainConstraint> {
+    let (schema, name) = (&user_type.schema, &user_type.name);
+    domain
+        .constraints
+        .iter()
+        .filter(move |it| !existing.has_part("domain constraint", schema, name, &it.name))
 }
 
 /// Everything that stands before the data, each after what it needs.
