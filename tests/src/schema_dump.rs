@@ -12,7 +12,7 @@ use crate::database::Database;
 use crate::version::client_program;
 
 /// `pg_dump`'s own words for the kinds of objects that Strait carries.
-const CARRIED: [&str; 11] = [
+const CARRIED: [&str; 29] = [
     "SCHEMA",
     "TYPE",
     "DOMAIN",
@@ -24,6 +24,24 @@ const CARRIED: [&str; 11] = [
     "FK CONSTRAINT",
     "CHECK CONSTRAINT",
     "INDEX",
+    "VIEW",
+    "MATERIALIZED VIEW",
+    "FUNCTION",
+    "PROCEDURE",
+    "AGGREGATE",
+    "OPERATOR",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "CAST",
+    "COLLATION",
+    "TEXT SEARCH DICTIONARY",
+    "TEXT SEARCH CONFIGURATION",
+    "TRIGGER",
+    "RULE",
+    "POLICY",
+    "ROW SECURITY",
+    "STATISTICS",
+    "COMMENT",
 ];
 
 /// The carried objects of a database: `KIND schema.name` → statements.
@@ -34,13 +52,7 @@ impl SchemaDump {
     /// Runs `pg_dump`, which must be as new as the server. Schemas matching `exclude` are left out.
     pub async fn of(database: &Database, exclude: &[&str]) -> Result<Self> {
         let mut command = Command::new(client_program("pg_dump")?);
-        command.args([
-            "--schema-only",
-            "--no-owner",
-            "--no-privileges",
-            "--no-comments",
-            "--no-publications",
-        ]);
+        command.args(["--schema-only", "--no-owner", "--no-privileges", "--no-publications"]);
         command.args(exclude.iter().map(|schema| format!("--exclude-schema={schema}")));
         let output = command.arg(database.uri()).output().await.context("run pg_dump")?;
         if !output.status.success() {
@@ -134,7 +146,7 @@ mod tests {
     #[test]
     fn keeps_carried_objects_and_drops_the_rest() {
         let dump = "SET x = 1;\n--\n-- Name: a; Type: TABLE; Schema: s; Owner: -\n--\n\nCREATE TABLE s.a (\n    i integer\n);\n\n\n\
-                    --\n-- Name: v; Type: VIEW; Schema: s; Owner: -\n--\n\nCREATE VIEW s.v AS SELECT 1;\n";
+                    --\n-- Name: v; Type: EVENT TRIGGER; Schema: s; Owner: -\n--\n\nCREATE EVENT TRIGGER v;\n";
         let wanted =
             BTreeMap::from([("TABLE s.a".into(), "CREATE TABLE s.a (\n    i integer\n)\n;\n".into())]);
         assert_eq!(parse(dump), wanted);

@@ -7,6 +7,7 @@ mod options;
 
 use std::fmt;
 
+use strait_proto::object_kind::OBJECT_KINDS;
 use strait_proto::v1::{
     ApplyPolicy, EndpointReference, ExistingTables, ObjectPattern, ObjectSelection, RateLimits, RetryPolicy,
     Synchronization, TaskSpec, Throttle,
@@ -159,10 +160,10 @@ impl Problems {
     fn kinds(&mut self, kinds: &[String]) {
         const FIELD: &str = "object_kinds";
         for (index, kind) in kinds.iter().enumerate() {
-            if kind.is_empty() {
-                self.add(FIELD, "holds an empty name");
+            if !OBJECT_KINDS.contains(&kind.as_str()) {
+                let known = OBJECT_KINDS.join(", ");
+                self.add(FIELD, format!("{kind:?} is no kind that can be chosen; these are: {known}"));
             }
-            self.text(FIELD, kind, NAME_BYTES_MAX);
             if kinds[..index].contains(kind) {
                 self.add(FIELD, format!("names {kind:?} twice"));
             }
@@ -224,7 +225,7 @@ fn objects(given: ObjectSelection, problems: &mut Problems) -> ObjectSelection {
     options::refuse_in_excludes("objects.exclude", &given.exclude, problems);
     let include = options::normalise("objects.include", given.include, problems);
     let exclude = given.exclude.into_iter().map(|it| ObjectPattern { options: None, ..it }).collect();
-    ObjectSelection { include, exclude }
+    ObjectSelection { include, exclude, object_kinds: given.object_kinds }
 }
 
 fn apply(given: ApplyPolicy, problems: &mut Problems) -> ApplyPolicy {
@@ -241,7 +242,7 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| format!("{text:?}");
     let source = spec.source.clone().unwrap_or_default();
     let destination = spec.destination.clone().unwrap_or_default();
-    let ObjectSelection { include, exclude } = spec.objects.clone().unwrap_or_default();
+    let ObjectSelection { include, exclude, .. } = spec.objects.clone().unwrap_or_default();
     let retry = spec.retry.unwrap_or_default();
     let RateLimits { rows_per_second, bytes_per_second } =
         spec.throttle.as_ref().map(limits).unwrap_or_default();

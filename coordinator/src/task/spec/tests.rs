@@ -80,8 +80,11 @@ fn every_problem_is_named_with_its_field() {
     let mut spec = TaskSpec { name: " x".into(), environment: "a\nb".into(), ..valid() };
     spec.source = None;
     spec.destination = Some(EndpointReference { database: "d".repeat(64), ..Default::default() });
-    spec.objects =
-        Some(ObjectSelection { include: vec![pattern("public", ""), pattern("", "t")], exclude: vec![] });
+    spec.objects = Some(ObjectSelection {
+        include: vec![pattern("public", ""), pattern("", "t")],
+        exclude: vec![],
+        ..Default::default()
+    });
     assert_eq!(
         problem(spec),
         "name: begins or ends with a space; environment: contains a control character; \
@@ -134,7 +137,7 @@ fn differences_name_the_field_and_both_values() {
     let mut given = normalise(with_retry(600, 10)).unwrap();
     given.objects = Some(ObjectSelection {
         include: vec![ObjectPattern { schema: "public".into(), table: "a".into(), options: None }],
-        exclude: vec![],
+        ..Default::default()
     });
     let texts: Vec<_> = differences(&existing, &given).iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -201,11 +204,12 @@ fn an_exclude_has_no_options_and_those_of_an_include_are_part_of_the_difference(
         options: Some(TableOptions { operations, ..Default::default() }),
     };
     let insert = i32::from(Operation::Insert);
-    let excluding = ObjectSelection { include: vec![], exclude: vec![entry(vec![insert])] };
+    let excluding =
+        ObjectSelection { include: vec![], exclude: vec![entry(vec![insert])], ..Default::default() };
     let message = problem(TaskSpec { objects: Some(excluding), ..valid() });
     assert!(message.starts_with("objects.exclude[0]: has options"), "{message}");
     let including = |entry| TaskSpec {
-        objects: Some(ObjectSelection { include: vec![entry], exclude: vec![] }),
+        objects: Some(ObjectSelection { include: vec![entry], exclude: vec![], ..Default::default() }),
         ..valid()
     };
     let [all, inserts] =
