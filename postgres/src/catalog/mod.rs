@@ -19,6 +19,7 @@ mod columns;
 mod constraints;
 mod indexes;
 mod inventory;
+mod options;
 mod order;
 mod relations;
 mod selection;
@@ -36,6 +37,7 @@ use tokio_postgres::Row;
 
 use crate::{Client, Error};
 
+pub use options::options_of;
 pub use sequence_values::{SequenceReference, read_sequences, sequence_values};
 
 use inventory::Inventory;

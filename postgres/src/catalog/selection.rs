@@ -64,7 +64,7 @@ impl Pattern {
 
 /// Whether `text` is `pattern`, in which `*` stands for any run of characters. In time proportional to the
 /// product of the lengths at worst: after a mismatch only the last `*` is tried again.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut at, mut taken) = (0, 0);
     let mut retry = None;
