@@ -26,6 +26,7 @@ mod precheck;
 mod progress;
 mod release;
 mod reporter;
+mod rows;
 mod sink;
 mod source;
 mod stream;

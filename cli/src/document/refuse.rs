@@ -129,7 +129,6 @@ fn entry_fields(path: &str, fields: &EntryFields, refuse: &mut Refuse<'_>) {
     let field = |name: &str| format!("{path}.{name}");
     refuse.unless(&field("rename"), fields.rename.as_ref(), renames_nothing);
     refuse.unless(&field("columns"), fields.columns.as_ref(), |_| false);
-    refuse.unless(&field("where"), fields.filter.as_ref(), |_| false);
     refuse.unless(&field("operations"), fields.operations.as_ref(), |operations| {
         is_all_of(operations, &EVERY_OPERATION)
     });

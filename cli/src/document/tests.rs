@@ -127,7 +127,7 @@ fn fields_of_later_versions_are_refused_by_name_and_line() {
         ("objects: {include: [{schema: a, rename: {schema: c}}]}", "objects.include[0].rename"),
         ("objects: {include: [{table: a.b, rename: {columns: {x: y}}}]}", "objects.include[0].rename"),
         ("objects: {include: [{table: a.b, columns: [x]}]}", "objects.include[0].columns"),
-        ("objects: {include: [a.b, {table: a.c, where: 'x > 0'}]}", "objects.include[1].where"),
+        ("objects: {include: [a.b, {table: a.c, columns: [x]}]}", "objects.include[1].columns"),
         ("objects: {include: [{table: a.b, operations: [insert]}]}", "objects.include[0].operations"),
         ("objects: {include: [{table: a.b, primary_key: [x]}]}", "objects.include[0].primary_key"),
         ("objects: {include: [{table: a.b, distribution_key: [x]}]}", "objects.include[0].distribution_key"),

@@ -11,6 +11,7 @@ use super::locks::{Ddl, with_retry};
 use super::record::{Identity, IdentityRecord, Record};
 use crate::error::{During, RunError};
 use crate::reporter::Reporter;
+use crate::rows::RowRules;
 use crate::source::Source;
 
 /// A relation at the source.
@@ -33,18 +34,21 @@ impl Relation {
     }
 }
 
-/// Of the given tables, and of all leaves of the partitioned ones, those whose rows the stream could not identify.
+/// Of the given tables, and of all leaves of the partitioned ones, those whose rows the stream could not identify, and those
+/// whose changes could not be filtered ($2, $3: tables and their conditions), which takes the old row where the key lacks
+/// a column that the condition may use (its text contains the name), or where there are values that an update leaves out.
 ///
 /// PostgreSQL refuses the updates and deletes of such tables once they are published, by what `RelationGetReplicaIndex`
 /// does: a key has to be unique, immediate, valid and whole. A generated column in a key does not count here: before 18
 /// PostgreSQL takes such a key and then does not send its value, and the destination computes it for itself. From 18 on FULL
 /// does not serve where there are virtual columns, which are never sent.
-const UNIDENTIFIED: &str = "
-    SELECT c.oid, n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE') AS owned, has_virtual
+const UNIDENTIFIED: &str = r#"
+    SELECT c.oid, n.nspname, c.relname, pg_has_role(c.relowner, 'USAGE') AS owned, has_virtual,
+           has_key AND c.relreplident <> 'f' AS for_filter
     FROM (
-        SELECT c.oid FROM pg_class AS c WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'r'
+        SELECT c.oid, c.oid AS root FROM pg_class AS c WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'r'
         UNION
-        SELECT leaf.relid
+        SELECT leaf.relid, c.oid
         FROM pg_class AS c, pg_partition_tree(c.oid) AS leaf
         WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'p' AND leaf.isleaf
     ) AS published
@@ -54,19 +58,30 @@ const UNIDENTIFIED: &str = "
         SELECT EXISTS (SELECT FROM pg_attribute AS a
                        WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS has_virtual
     ) AS columns
+    LEFT JOIN LATERAL (
+        SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] AS columns
+        FROM pg_index AS i
+        WHERE i.indrelid = c.oid AND c.relreplident <> 'n'
+          AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
+          AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
+          AND NOT EXISTS (
+            SELECT FROM pg_attribute AS a
+            WHERE a.attrelid = c.oid AND a.attgenerated <> ''
+              AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+        LIMIT 1
+    ) AS key ON true
+    CROSS JOIN LATERAL (SELECT key.columns IS NOT NULL AS has_key) AS keys
     CROSS JOIN LATERAL (
-        SELECT c.relreplident <> 'n' AND EXISTS (
-            SELECT FROM pg_index AS i
-            WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
-              AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
-              AND NOT EXISTS (
-                SELECT FROM pg_attribute AS a
-                WHERE a.attrelid = c.oid AND a.attgenerated <> ''
-                  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))) AS has_key
-    ) AS keys
+        SELECT EXISTS (
+            SELECT FROM unnest($2::oid[], $3::text[]) AS filter(table_id, condition), pg_attribute AS a
+            WHERE filter.table_id = published.root AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+              AND (a.attlen = -1 AND a.attstorage <> 'p'
+                   OR position(lower(replace(a.attname::text COLLATE "default", '"', '""')) IN lower(filter.condition)) > 0
+                      AND a.attnum <> ALL (key.columns))) AS needs_old_row
+    ) AS filters
     WHERE c.relkind = 'r' AND c.relpersistence = 'p'
-      AND CASE c.relreplident WHEN 'f' THEN has_virtual ELSE NOT has_key END
-    ORDER BY n.nspname, c.relname";
+      AND CASE c.relreplident WHEN 'f' THEN has_virtual ELSE NOT has_key OR needs_old_row END
+    ORDER BY n.nspname, c.relname"#;
 
 /// A table, or a leaf, without an identity that serves.
 pub(crate) struct Lacking {
@@ -75,18 +90,26 @@ pub(crate) struct Lacking {
     pub(crate) owned: bool,
     /// It has virtual generated columns, so that FULL does not serve either: it needs a key.
     pub(crate) needs_key: bool,
+    /// A key identifies its rows, but its condition needs the old row.
+    pub(crate) for_filter: bool,
 }
 
 /// The tables, or leaves of them, that need another identity before they can be published.
-pub(crate) async fn lacking(client: &Client, tables: &[u32]) -> Result<Vec<Lacking>, Error> {
+pub(crate) async fn lacking(
+    client: &Client,
+    tables: &[u32],
+    rules: &RowRules,
+) -> Result<Vec<Lacking>, Error> {
+    let (filtered, conditions) = rules.conditions();
     let lacking = |row: &Row| {
         Ok(Lacking {
             relation: Relation::from_row(row)?,
             owned: row.try_get("owned")?,
             needs_key: row.try_get("has_virtual")?,
+            for_filter: row.try_get("for_filter")?,
         })
     };
-    client.query(UNIDENTIFIED, &[&tables]).await?.iter().map(lacking).collect()
+    client.query(UNIDENTIFIED, &[&tables, &filtered, &conditions]).await?.iter().map(lacking).collect()
 }
 
 /// Gives REPLICA IDENTITY FULL to every given table, or leaf of one, that lacks an identity, and says so. `client` is for
@@ -95,9 +118,11 @@ pub(crate) async fn complete(
     client: &Client,
     source: &Source,
     tables: &[u32],
+    rules: &RowRules,
     reporter: &Reporter,
 ) -> Result<(), RunError> {
-    let lacking = lacking(client, tables).await.during("look for tables without a replica identity")?;
+    let lacking =
+        lacking(client, tables, rules).await.during("look for tables without a replica identity")?;
     give_full(client, source, lacking, reporter).await
 }
 
@@ -110,6 +135,16 @@ pub(crate) async fn give_full(
 ) -> Result<(), RunError> {
     for table in tables {
         let relation = table.relation;
+        if table.needs_key && table.for_filter {
+            return Err(RunError::definite(
+                format!(
+                    "{}: its condition (`where`) needs the old row of a change, and with a virtual generated column REPLICA \
+                     IDENTITY FULL cannot be set: once published, PostgreSQL would refuse to update the table",
+                    relation.name
+                ),
+                "Leave the condition out, or the table.",
+            ));
+        }
         if table.needs_key {
             return Err(RunError::definite(
                 format!(
@@ -127,9 +162,11 @@ pub(crate) async fn give_full(
         let changed =
             with_retry(client, &doing, || make_full(client, &source.publication, &relation)).await?;
         if let Some(before) = changed {
+            let reason =
+                if table.for_filter { "its condition needs old rows" } else { "no key identifies its rows" };
             reporter
                 .notice(format!(
-                    "{}: no key identifies its rows, so REPLICA IDENTITY was changed from {} to FULL; release restores it",
+                    "{}: {reason}, so REPLICA IDENTITY was changed from {} to FULL; release restores it",
                     relation.name,
                     before.sql()
                 ))

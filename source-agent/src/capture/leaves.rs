@@ -17,6 +17,7 @@ use super::publication;
 use super::record::{LeafRecord, Record};
 use crate::error::{During, RunError};
 use crate::reporter::Reporter;
+use crate::rows::RowRules;
 use crate::source::Source;
 
 /// The leaves of the given partitioned tables as they stand now, with the transactions that made each, and everything
@@ -55,6 +56,7 @@ pub(crate) struct Leaves {
     known: BTreeMap<u32, Vec<LeafRecord>>,
     /// Leaves that the selection leaves out.
     excluded: HashSet<u32>,
+    rules: RowRules,
 }
 
 impl Leaves {
@@ -71,6 +73,7 @@ impl Leaves {
             selection: selection.clone(),
             known: known.collect(),
             excluded: HashSet::new(),
+            rules: RowRules::recorded(record),
         }
     }
 
@@ -174,7 +177,8 @@ impl Leaves {
             };
             let leaf = LeafRecord { attached_by: found.attached_by, ..LeafRecord::from(leaf) };
             require_created_in_place(client, &leaf, found.table).await?;
-            if !publication::add_leaf(client, &self.source, &leaf, reporter).await? {
+            let rules = self.rules.of_leaf(found.table, leaf.relation_id);
+            if !publication::add_leaf(client, &self.source, &leaf, &rules, reporter).await? {
                 return Err(filled(&leaf));
             }
             names.push(format!("{}.{}", leaf.schema, leaf.name));
@@ -228,13 +232,14 @@ pub(crate) async fn present(client: &Client, tables: &[u32]) -> Result<Vec<Prese
     Ok(leaves)
 }
 
-/// Records the leaves of tables that begin: from here on they are known. `before` is what was present before the slot was
+/// Records the leaves and the conditions of tables that begin: from here on they are known. `before` is what was present before the slot was
 /// created; where it differs from now, something was attached in between. `client` is for DDL alone.
 pub(crate) async fn begin(
     client: &Client,
     source: &Source,
     tables: &[&v1::Table],
     before: &[PresentLeaf],
+    rules: &RowRules,
 ) -> Result<(), RunError> {
     let oids: Vec<u32> = tables.iter().map(|table| table.table_id).collect();
     if present(client, &oids).await? != before {
@@ -248,10 +253,17 @@ pub(crate) async fn begin(
     let partitioned = tables.iter().filter(|table| table.partitioned);
     let leaves: BTreeMap<u32, Vec<LeafRecord>> =
         partitioned.map(|table| (table.table_id, table.leaves.iter().map(record).collect())).collect();
-    if leaves.is_empty() {
+    let filters = tables.iter().filter_map(|table| Some((table.table_id, rules.filter(table.table_id)?)));
+    let filters: BTreeMap<u32, String> =
+        filters.map(|(table_id, filter)| (table_id, filter.condition().to_owned())).collect();
+    if leaves.is_empty() && filters.is_empty() {
         return Ok(());
     }
-    update(client, source, |record| record.leaves.extend(leaves.clone())).await
+    update(client, source, |record| {
+        record.leaves.extend(leaves.clone());
+        record.filters.extend(filters.clone());
+    })
+    .await
 }
 
 async fn update(client: &Client, source: &Source, change: impl Fn(&mut Record)) -> Result<(), RunError> {

@@ -17,6 +17,7 @@ use super::locks::{Ddl, with_retry};
 use super::record::{LeafRecord, Record};
 use crate::error::{During, RunError};
 use crate::reporter::Reporter;
+use crate::rows::RowRules;
 use crate::source::Source;
 
 /// Tables that one transaction adds or removes: each of them is locked until its end.
@@ -40,12 +41,13 @@ pub(crate) async fn establish(
     client: &Client,
     source: &Source,
     model: &v1::SchemaModel,
+    rules: &RowRules,
     reporter: &Reporter,
 ) -> Result<(), RunError> {
     let version = client.server().await.during("read the source's version")?.version;
     with_retry(client, "create the publication", || create(client, source, version)).await?;
     remove_others(client, source, &members_of(model, version)).await?;
-    add(client, source, model, reporter).await
+    add(client, source, model, rules, reporter).await
 }
 
 /// Adds what the publication lacks of the model's tables, which are all about to begin. `client` is for DDL alone.
@@ -53,14 +55,15 @@ pub(crate) async fn add(
     client: &Client,
     source: &Source,
     model: &v1::SchemaModel,
+    rules: &RowRules,
     reporter: &Reporter,
 ) -> Result<(), RunError> {
     let version = client.server().await.during("read the source's version")?.version;
     let name = quote::identifier(source.publication.as_str());
     let oids = members_of(model, version);
     for _ in 0..ROUNDS_MAX {
-        identity::complete(client, source, &oids, reporter).await?;
-        if add_missing(client, source, &oids, &name).await? {
+        identity::complete(client, source, &oids, rules, reporter).await?;
+        if add_missing(client, source, &oids, rules, &name).await? {
             return Ok(());
         }
     }
@@ -76,6 +79,7 @@ pub(crate) async fn add_leaf(
     client: &Client,
     source: &Source,
     leaf: &LeafRecord,
+    rules: &RowRules,
     reporter: &Reporter,
 ) -> Result<bool, RunError> {
     const DOING: &str = "add a partition to the publication";
@@ -86,7 +90,7 @@ pub(crate) async fn add_leaf(
         return Ok(true);
     }
     let client = source.connect().await.during(DOING)?;
-    identity::complete(&client, source, &[leaf.relation_id], reporter).await?;
+    identity::complete(&client, source, &[leaf.relation_id], rules, reporter).await?;
     let name = quote::qualified(&leaf.schema, &leaf.name);
     let publication = quote::identifier(source.publication.as_str());
     with_retry(&client, DOING, || async {
@@ -179,7 +183,13 @@ async fn remove_others(client: &Client, source: &Source, oids: &[u32]) -> Result
 }
 
 /// Adds what is missing. False where a table turned out to lack an identity.
-async fn add_missing(client: &Client, source: &Source, oids: &[u32], name: &str) -> Result<bool, RunError> {
+async fn add_missing(
+    client: &Client,
+    source: &Source,
+    oids: &[u32],
+    rules: &RowRules,
+    name: &str,
+) -> Result<bool, RunError> {
     const DOING: &str = "add tables to the publication";
     const NAMES: &str = "
         SELECT c.oid, n.nspname, c.relname
@@ -193,12 +203,12 @@ async fn add_missing(client: &Client, source: &Source, oids: &[u32], name: &str)
         rows.iter().map(Relation::from_row).collect::<Result<_, _>>().during(DOING)?;
     for batch in missing.chunks(BATCH) {
         let sql = format!("ALTER PUBLICATION {name} ADD TABLE {}", list(batch));
-        let oids: Vec<u32> = batch.iter().map(|relation| relation.relation_id).collect();
+        let members: &[u32] = &batch.iter().map(|relation| relation.relation_id).collect::<Vec<u32>>();
         let added = with_retry(client, DOING, || async {
             let ddl = Ddl::begin(client).await?;
             // The tables are locked by this; whether each can be identified is looked at afterwards.
             ddl.execute(&sql).await?;
-            if !identity::lacking(ddl.client(), &oids).await?.is_empty() {
+            if !identity::lacking(ddl.client(), members, rules).await?.is_empty() {
                 ddl.roll_back().await?;
                 return Ok(false);
             }

@@ -21,6 +21,9 @@ pub(crate) struct Record {
     /// The leaves of each flattened table since it began, by the table's oid.
     #[serde(default)]
     pub(crate) leaves: BTreeMap<u32, Vec<LeafRecord>>,
+    /// The conditions that the rows of tables began with, by the table's oid.
+    #[serde(default)]
+    pub(crate) filters: BTreeMap<u32, String>,
 }
 
 /// A replica identity before it was changed.
@@ -94,7 +97,8 @@ impl IdentityRecord {
 }
 
 impl Record {
-    const NOTE: &str = "kept by Strait: replica identities to restore, and known partitions";
+    const NOTE: &str =
+        "kept by Strait: replica identities to restore, known partitions, and conditions on rows";
     /// The comment of a publication. NULL where it has none; no row where there is no publication.
     const READ: &str =
         "SELECT obj_description(oid, 'pg_publication') AS comment FROM pg_publication WHERE pubname = $1";

@@ -14,6 +14,7 @@ use tokio_postgres::error::SqlState;
 use super::plan::TablePlan;
 use super::progress::TableCounter;
 use crate::error::{During, RunError};
+use crate::rows::not_evaluated;
 use crate::sink::Sink;
 
 /// What rows are gathered to before they are sent; the server sends each row on its own.
@@ -164,7 +165,14 @@ impl ChunkCopy<'_> {
                 RunError::transient(format!("{} was altered while it was copied: {words}", self.name))
             }
             Some(code) if *code == SqlState::SNAPSHOT_TOO_OLD => RunError::SnapshotGone,
-            _ => RunError::Source { doing: format!("read {}", self.name), source: error },
+            code => {
+                let code = code.filter(|_| self.plan.filter.is_some());
+                let told = code.and_then(|code| not_evaluated(self.name, code));
+                told.unwrap_or_else(|| RunError::Source {
+                    doing: format!("read {}", self.name),
+                    source: error,
+                })
+            }
         }
     }
 }

@@ -6,11 +6,13 @@
 //! generation of its table: the numbers in the ledger mean its ranges.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use strait_postgres::{Client, quote};
 use strait_proto::v1;
 
 use crate::error::{During, RunError};
+use crate::rows::{Filter, ROW_ALIAS, RowRules};
 
 /// What a chunk should hold: much more than its overhead, much less than a person would want to repeat.
 const CHUNK_BYTES: u64 = 64 << 20;
@@ -27,6 +29,8 @@ pub(crate) struct TablePlan {
     pub(crate) relations: Vec<PlannedRelation>,
     /// Chunk numbers are positions in this.
     pub(crate) chunks: Vec<Chunk>,
+    /// The rows that are copied; None: all.
+    pub(crate) filter: Option<Arc<Filter>>,
 }
 
 /// A relation with rows of its own.
@@ -59,7 +63,7 @@ struct Size {
 impl TablePlan {
     /// Stands for the plan of a table whose rows are all copied; its chunks are not needed any more.
     pub(crate) fn unknown(generation: u32) -> Self {
-        Self { generation, columns: Vec::new(), relations: Vec::new(), chunks: Vec::new() }
+        Self { generation, columns: Vec::new(), relations: Vec::new(), chunks: Vec::new(), filter: None }
     }
 
     /// Takes over the names of the table as it stands now. False where the plan does not describe it any more: other columns,
@@ -84,10 +88,16 @@ impl TablePlan {
         let columns: Vec<String> = self.columns.iter().map(|name| quote::identifier(name)).collect();
         let from = chunk.from_page.map(|page| format!("ctid >= '({page},0)'"));
         let to = chunk.to_page.map(|page| format!("ctid < '({page},0)'"));
-        let range: Vec<String> = from.into_iter().chain(to).collect();
-        let condition =
-            if range.is_empty() { String::new() } else { format!(" WHERE {}", range.join(" AND ")) };
-        format!("COPY (SELECT {} FROM ONLY {}{condition}) TO STDOUT", columns.join(", "), relation.sql())
+        let filter = self.filter.as_ref().map(|filter| filter.sql());
+        let alias = if filter.is_some() { format!(" AS {ROW_ALIAS}") } else { String::new() };
+        let conditions: Vec<String> = from.into_iter().chain(to).chain(filter).collect();
+        let condition = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        };
+        let (columns, relation) = (columns.join(", "), relation.sql());
+        format!("COPY (SELECT {columns} FROM ONLY {relation}{alias}{condition}) TO STDOUT")
     }
 }
 
@@ -103,6 +113,7 @@ pub(crate) async fn plan_tables(
     client: &Client,
     tables: &[&v1::Table],
     generations: &BTreeMap<u32, u32>,
+    rules: &RowRules,
 ) -> Result<BTreeMap<u32, TablePlan>, RunError> {
     let oids: Vec<u32> =
         tables.iter().flat_map(|table| relations(table)).map(|relation| relation.relation_id).collect();
@@ -117,6 +128,7 @@ pub(crate) async fn plan_tables(
             generation: generations.get(&table.table_id).copied().unwrap_or_default(),
             columns: columns(table),
             chunks: chunks.collect(),
+            filter: rules.filter(table.table_id).cloned(),
             relations,
         }
     };
@@ -245,7 +257,7 @@ mod tests {
     }
 
     fn plan(table: &v1::Table) -> TablePlan {
-        TablePlan { generation: 1, columns: columns(table), relations: relations(table), chunks: Vec::new() }
+        TablePlan { columns: columns(table), relations: relations(table), ..TablePlan::unknown(1) }
     }
 
     #[test]
@@ -266,6 +278,15 @@ mod tests {
         ] {
             assert_eq!(copy.copy_sql(Chunk { relation: 0, from_page, to_page }), sql);
         }
+    }
+
+    #[test]
+    fn only_the_rows_that_match_are_read() {
+        let filter = Some(Arc::new(Filter::new("a > 0 OR a IS NULL".into())));
+        let copy = TablePlan { filter, ..plan(&table()) };
+        let sql = copy.copy_sql(Chunk { relation: 0, from_page: Some(5), to_page: None });
+        let end = "FROM ONLY \"s\".\"T\" AS strait_row WHERE ctid >= '(5,0)' AND (\na > 0 OR a IS NULL\n)) TO STDOUT";
+        assert!(sql.ends_with(end), "{sql}");
     }
 
     #[test]

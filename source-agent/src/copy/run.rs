@@ -240,12 +240,7 @@ mod tests {
             table_id: 1,
             name: v1::TableName::default(),
             size_bytes: 0,
-            plan: TablePlan {
-                generation: 1,
-                columns: Vec::new(),
-                relations: Vec::new(),
-                chunks: vec![chunk; chunks],
-            },
+            plan: TablePlan { chunks: vec![chunk; chunks], ..TablePlan::unknown(1) },
             chunks_done: chunks_done.iter().copied().collect(),
             copied,
         }

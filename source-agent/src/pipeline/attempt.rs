@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use strait_postgres::replication::ReplicationConnection;
-use strait_postgres::{Client, catalog};
+use strait_postgres::{Client, PublicationName, catalog};
 use strait_proto::Lsn;
 use strait_proto::v1::{self, TaskState};
 
@@ -14,6 +14,7 @@ use crate::capture::record::Record;
 use crate::capture::{SnapshotLease, publication, slot};
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
+use crate::rows::RowRules;
 use crate::sink::Sink;
 use crate::stream::{OnceMarker, PutOff, StreamRun};
 
@@ -83,7 +84,7 @@ impl Attempt<'_> {
         let begun = Box::pin(self.copy(begun, lease)).await?;
         // All tables stand: nothing needs the snapshot any more, and it holds back the source's cleanup.
         *lease = None;
-        let leaves = self.leaves(&begun.model).await?;
+        let (leaves, rules) = self.leaves(&begun.model).await?;
         self.run.reporter.enter(TaskState::Incremental).await;
         let copied = Arc::new(CopyCounters::new(&begun.model, &begun.states));
         let stream = StreamRun {
@@ -93,6 +94,7 @@ impl Attempt<'_> {
             client: Arc::clone(&self.client),
             model: &begun.model,
             leaves,
+            rules,
             copied,
             heartbeat: self.run.heartbeat,
             throttle: self.run.throttle.clone(),
@@ -148,29 +150,39 @@ impl Attempt<'_> {
         }
     }
 
-    /// What is known of the partitions, brought up to date.
-    async fn leaves(&self, model: &v1::SchemaModel) -> Result<Leaves, RunError> {
+    /// What the task remembers at the source.
+    pub(super) async fn record(&self) -> Result<Record, RunError> {
         const DOING: &str = "read the record of the publication";
+        let publication = &self.run.source.publication;
+        let (record, ours) = Record::read(&self.client, publication).await.during(DOING)?.unwrap_or_default();
+        if ours { Ok(record) } else { Err(comment_was_changed(publication)) }
+    }
+
+    /// What is known of the partitions, brought up to date, and the conditions that the tables began with.
+    async fn leaves(&self, model: &v1::SchemaModel) -> Result<(Leaves, RowRules), RunError> {
         let source = &self.run.source;
-        let (record, ours) =
-            Record::read(&self.client, &source.publication).await.during(DOING)?.unwrap_or_default();
+        let record = self.record().await?;
         let flattened = model.tables.iter().filter(|table| table.partitioned).map(|table| table.table_id);
         let flattened: HashSet<u32> = flattened.chain(record.leaves.keys().copied()).collect();
         let unrecorded = flattened.iter().any(|table| !record.leaves.contains_key(table));
-        if !ours || unrecorded {
-            let cause = format!(
-                "the comment of publication {} was changed: which partitions belong to the task is not known any more",
-                source.publication
-            );
-            return Err(RunError::definite(
-                cause,
-                "Put the comment back as it was (COMMENT ON PUBLICATION), or release the task and start it again.",
-            ));
+        if unrecorded {
+            return Err(comment_was_changed(&source.publication));
         }
         let mut leaves = Leaves::new(source, &self.run.selection, flattened.into_iter(), &record);
         leaves.refresh(&self.client, &self.run.reporter).await?;
-        Ok(leaves)
+        Ok((leaves, RowRules::recorded(&record)))
     }
+}
+
+fn comment_was_changed(publication: &PublicationName) -> RunError {
+    let cause = format!(
+        "the comment of publication {publication} was changed: which partitions and which rows belong to the task is not known \
+         any more"
+    );
+    RunError::definite(
+        cause,
+        "Put the comment back as it was (COMMENT ON PUBLICATION), or release the task and start it again.",
+    )
 }
 
 /// Positions of another cluster or timeline mean nothing here.

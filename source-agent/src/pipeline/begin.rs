@@ -12,6 +12,7 @@ use super::attempt::{Attempt, Begun};
 use crate::capture::leaves::{self, PresentLeaf};
 use crate::capture::{SnapshotLease, identity, publication, slot};
 use crate::error::{During, RunError};
+use crate::rows::RowRules;
 
 impl Attempt<'_> {
     /// Begins a task that the destination knows nothing of. What an earlier attempt left is removed first.
@@ -40,14 +41,15 @@ impl Attempt<'_> {
 
         reporter.enter(TaskState::FullSync).await;
         let ddl = source.connect().await.during("connect to publish the tables")?;
-        publication::establish(&ddl, source, &model, reporter).await?;
+        let rules = RowRules::asked(&self.run.selection, &model);
+        publication::establish(&ddl, source, &model, &rules, reporter).await?;
         let partitions = self.partitions(&model).await?;
         let created =
             SnapshotLease::create(replication, &self.client, &source.slot, SlotLifetime::Permanent, reporter)
                 .await?;
-        let model = self.unchanged(&model, reload_all).await?;
+        let model = self.unchanged(&model, &rules, reload_all).await?;
         let tables: Vec<&v1::Table> = model.tables.iter().collect();
-        leaves::begin(&ddl, source, &tables, &partitions).await?;
+        leaves::begin(&ddl, source, &tables, &partitions, &rules).await?;
         let states = self.begin_tables(&tables, &created).await?;
         *lease = Some(created);
         Ok(Begun { model, states })
@@ -74,7 +76,8 @@ impl Attempt<'_> {
             return Ok(Begun { model, states: Vec::new() });
         }
         let ddl = source.connect().await.during("connect to publish the tables")?;
-        publication::add(&ddl, source, &model, reporter).await?;
+        let rules = RowRules::asked(&self.run.selection, &model).kept_by(&self.record().await?);
+        publication::add(&ddl, source, &model, &rules, reporter).await?;
         let partitions = self.partitions(&model).await?;
         let replication = source.connect_replication().await.during("connect for a snapshot")?;
         let created = SnapshotLease::create(
@@ -85,9 +88,9 @@ impl Attempt<'_> {
             reporter,
         )
         .await?;
-        let model = self.unchanged(&model, only_these).await?;
+        let model = self.unchanged(&model, &rules, only_these).await?;
         let tables: Vec<&v1::Table> = model.tables.iter().collect();
-        leaves::begin(&ddl, source, &tables, &partitions).await?;
+        leaves::begin(&ddl, source, &tables, &partitions, &rules).await?;
         let states = self.begin_tables(&tables, &created).await?;
         *lease = Some(created);
         Ok(Begun { model, states })
@@ -102,12 +105,13 @@ impl Attempt<'_> {
     async fn unchanged(
         &self,
         before: &v1::SchemaModel,
+        rules: &RowRules,
         part: impl FnOnce(v1::SchemaModel) -> v1::SchemaModel,
     ) -> Result<v1::SchemaModel, RunError> {
         let model = part(self.load().await?);
         let tables: Vec<u32> = publication::published(&model).map(|table| table.table_id).collect();
         let lacking =
-            identity::lacking(&self.client, &tables).await.during("check the replica identities")?;
+            identity::lacking(&self.client, &tables, rules).await.during("check the replica identities")?;
         if lacking.is_empty()
             && catalog::same_structure(&without_identities(before), &without_identities(&model))
         {

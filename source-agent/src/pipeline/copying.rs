@@ -9,6 +9,7 @@ use super::attempt::{Attempt, Begun, table_name};
 use crate::capture::SnapshotLease;
 use crate::copy::{CopyCounters, CopyRun, PlannedTable, TableCounter, TablePlan, plan_tables};
 use crate::error::RunError;
+use crate::rows::RowRules;
 
 /// What is left of a full copy.
 #[derive(Default)]
@@ -134,7 +135,8 @@ impl Attempt<'_> {
         let generations: BTreeMap<u32, u32> = fresh.map(|state| (state.table_id, state.generation)).collect();
         let tables: Vec<&v1::Table> = generations.keys().filter_map(|id| tables.get(id).copied()).collect();
         if !tables.is_empty() {
-            lease.plans.extend(plan_tables(&self.client, &tables, &generations).await?);
+            let rules = RowRules::recorded(&self.record().await?);
+            lease.plans.extend(plan_tables(&self.client, &tables, &generations, &rules).await?);
         }
         Ok(())
     }

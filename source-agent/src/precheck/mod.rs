@@ -3,6 +3,7 @@
 //! Reads only, but for one advisory lock that lets the sink-agent find out whether both ends are the same database. Items
 //! have stable names; what cannot be looked at because something before it failed is left out, never guessed.
 
+mod filters;
 mod heartbeat;
 mod item;
 mod objects;
@@ -43,6 +44,7 @@ pub(crate) async fn run(
     items.extend(server::check(&client, source, &identity).await.during(DOING)?);
     let model = catalog::load(&client, selection).await.during(DOING)?;
     items.extend(objects::check(&client, selection, &model).await.during(DOING)?);
+    items.extend(filters::check(&client, selection, &model).await.during(DOING)?);
     if !server.version.streams_messages() {
         items.push(heartbeat::check(&client).await.during(DOING)?);
     }

@@ -8,7 +8,8 @@ use tokio_postgres::Row;
 
 use super::item::{list, statements, warning};
 use super::{failed, passed};
-use crate::capture::identity;
+use crate::capture::identity::{self, Lacking};
+use crate::rows::RowRules;
 
 /// What the role may do with each table and leaf.
 const RIGHTS: &str = "
@@ -36,7 +37,7 @@ pub(super) async fn check(
         unsupported(model),
         readable(client, model, &rights).await?,
         publishable(client, &tables, &rights).await?,
-        identities(client, &tables).await?,
+        identities(client, &tables, &RowRules::asked(selection, model)).await?,
     ])
 }
 
@@ -214,11 +215,21 @@ async fn publishable(client: &Client, tables: &[u32], rights: &[Rights]) -> Resu
     Ok(failed(NAME, detail, format!("role {role} {}", causes.join("; ")), statements(remedy)))
 }
 
-async fn identities(client: &Client, tables: &[u32]) -> Result<PrecheckItem, Error> {
+async fn identities(client: &Client, tables: &[u32], rules: &RowRules) -> Result<PrecheckItem, Error> {
     const NAME: &str = "source.replica_identity";
-    let lacking = identity::lacking(client, tables).await?;
+    let lacking = identity::lacking(client, tables, rules).await?;
     if lacking.is_empty() {
         return Ok(passed(NAME, "the rows of every table can be identified"));
+    }
+    let unhelped: Vec<_> = lacking.iter().filter(|table| table.needs_key && table.for_filter).collect();
+    if !unhelped.is_empty() {
+        return Ok(failed(
+            NAME,
+            format!("filtered: {}", list(unhelped.iter().map(|table| table.relation.name.to_string()))),
+            "a condition on rows (`where`) has to see the old row of an update, which takes REPLICA IDENTITY FULL, and with \
+             virtual generated columns PostgreSQL would refuse UPDATE and DELETE then",
+            "Leave the conditions out, or the tables.",
+        ));
     }
     let keyless: Vec<_> = lacking.iter().filter(|table| table.needs_key).collect();
     if !keyless.is_empty() {
@@ -234,13 +245,24 @@ async fn identities(client: &Client, tables: &[u32]) -> Result<PrecheckItem, Err
     }
     let names = list(lacking.iter().map(|table| table.relation.name.to_string()));
     let detail = format!("REPLICA IDENTITY will be set to FULL on: {names}");
-    let cause = "no key identifies their rows, and PostgreSQL would refuse UPDATE and DELETE once they are published; FULL \
-                 writes more log. Release restores what was";
+    let (filtered, keyless): (Vec<&Lacking>, Vec<&Lacking>) =
+        lacking.iter().partition(|table| table.for_filter);
+    let mut causes = Vec::new();
+    if !keyless.is_empty() {
+        causes.push("no key identifies their rows, and PostgreSQL would refuse UPDATE and DELETE once they are published");
+    }
+    if !filtered.is_empty() {
+        causes.push("a condition on rows (`where`) has to see the old row of an update");
+    }
+    let cause = format!("{}; FULL writes more log. Release restores what was", causes.join("; or "));
     let keys =
-        lacking.iter().map(|table| format!("ALTER TABLE {} ADD PRIMARY KEY (…);", table.relation.sql()));
+        keyless.iter().map(|table| format!("ALTER TABLE {} ADD PRIMARY KEY (…);", table.relation.sql()));
     let foreign: Vec<_> = lacking.iter().filter(|table| !table.owned).collect();
     if foreign.is_empty() {
-        return Ok(warning(NAME, detail, cause, format!("Nothing, or add keys:\n{}", statements(keys))));
+        let keys = statements(keys);
+        let remedy =
+            if keys.is_empty() { "Nothing.".to_owned() } else { format!("Nothing, or add keys:\n{keys}") };
+        return Ok(warning(NAME, detail, cause, remedy));
     }
     let names = list(foreign.iter().map(|table| table.relation.name.to_string()));
     let full = foreign

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use strait_postgres::Client;
 use strait_postgres::pgoutput::{Decoder, Relation, Streaming};
 use strait_proto::Lsn;
-use strait_proto::v1::{self, stream_changes_request::Message};
+use strait_proto::v1::{self, change::Change as Kind, stream_changes_request::Message};
 use strait_runtime::trace_context::traceparent;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use super::truncate;
 use crate::capture::leaves::Leaves;
 use crate::error::{During, RunError};
 use crate::reporter::Reporter;
+use crate::rows::Stage;
 
 /// When the channel to the sink is closed, the answering half knows why. This is how long it has to say so.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,6 +38,8 @@ pub(super) struct Forward {
     /// Of whoever is read at present.
     pub(super) decoder: Decoder,
     pub(super) shape: Shape,
+    /// Where what the shape makes waits for conditions on rows.
+    pub(super) stage: Stage,
     pub(super) packer: FramePacker,
     /// What the message at hand became.
     pub(super) changes: Vec<v1::Change>,
@@ -81,6 +84,11 @@ impl Forward {
 
     /// Sends what is packed: nothing more is in memory, so nothing is gained by waiting.
     pub(super) async fn flush(&mut self) -> Result<(), RunError> {
+        self.settle_rows().await?;
+        self.send_packed().await
+    }
+
+    async fn send_packed(&mut self) -> Result<(), RunError> {
         if self.packer.is_empty() {
             return Ok(());
         }
@@ -89,14 +97,30 @@ impl Forward {
     }
 
     async fn pack(&mut self) -> Result<(), RunError> {
+        let filtered = self.shape.take_filtered();
         let mut changes = std::mem::take(&mut self.changes);
         for change in changes.drain(..) {
-            if let Some(change) = self.packer.push(change) {
-                self.flush().await?;
-                self.packer.begin(change);
+            let filtered = filtered.as_ref().filter(|_| matches!(change.change, Some(Kind::Row(_))));
+            if let Some(change) = self.stage.push(change, filtered.cloned()) {
+                self.pack_one(change).await?;
             }
         }
         self.changes = changes;
+        if self.stage.is_full() { self.settle_rows().await } else { Ok(()) }
+    }
+
+    async fn settle_rows(&mut self) -> Result<(), RunError> {
+        for change in self.stage.settle().await? {
+            self.pack_one(change).await?;
+        }
+        Ok(())
+    }
+
+    async fn pack_one(&mut self, change: v1::Change) -> Result<(), RunError> {
+        if let Some(change) = self.packer.push(change) {
+            self.send_packed().await?;
+            self.packer.begin(change);
+        }
         Ok(())
     }
 

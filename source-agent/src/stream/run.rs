@@ -36,6 +36,7 @@ use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
 use crate::metrics::StreamMetrics;
 use crate::reporter::Reporter;
+use crate::rows::{RowRules, Stage};
 use crate::sink::Sink;
 use crate::source::Source;
 
@@ -52,6 +53,8 @@ pub(crate) struct StreamRun<'a> {
     /// The task's tables that exist, without what was made since.
     pub(crate) model: &'a v1::SchemaModel,
     pub(crate) leaves: Leaves,
+    /// What the tables began with.
+    pub(crate) rules: RowRules,
     pub(crate) copied: Arc<CopyCounters>,
     pub(crate) heartbeat: Duration,
     pub(crate) throttle: watch::Receiver<v1::Throttle>,
@@ -80,7 +83,7 @@ impl StreamRun<'_> {
         for state in ready.tables.iter().filter(|state| state.phase() == CopyPhase::Suspended) {
             positions.marks.mark(&suspended(state));
         }
-        let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
+        let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known(), self.rules.clone());
         let stop = CancellationToken::new();
         let catalog = Catalog {
             client: Arc::clone(&self.client),
@@ -98,6 +101,7 @@ impl StreamRun<'_> {
             forward: Forward {
                 decoder: Decoder::default(),
                 shape: Shape::new(tables, resume_lsn),
+                stage: Stage::new(self.source.clone()),
                 packer,
                 changes: Vec::new(),
                 frames: requests,
@@ -125,6 +129,7 @@ impl StreamRun<'_> {
             sink: self.sink,
             catalog,
             tables: &published,
+            rules: &self.rules,
             watch: TableWatch::new(&ready.tables),
             positions: &positions,
             sequences: SequenceSync::new(self.model),

@@ -10,6 +10,7 @@
 mod in_progress;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use strait_postgres::pgoutput::{Begin, Decoded, LogicalMessage, OldTuple, Relation, TupleData, TupleValue};
@@ -21,6 +22,7 @@ use super::truncate;
 use crate::capture::heartbeat;
 use crate::capture::record::LeafRecord;
 use crate::error::RunError;
+use crate::rows::FilteredRelation;
 use in_progress::{Block, InProgress};
 
 /// The prefix of Strait's own logical messages.
@@ -40,6 +42,8 @@ pub(super) struct Shape {
     in_progress: HashMap<u32, InProgress>,
     /// The block of one of those that is being read.
     block: Option<Block>,
+    /// The relation of the row that the last message brought, where its table has a condition.
+    filtered: Option<Arc<FilteredRelation>>,
 }
 
 /// A transaction that has begun.
@@ -66,6 +70,8 @@ struct Mapped {
     order: u64,
     begin_lsn: Lsn,
     definition: v1::RelationDefinition,
+    /// Its table has a condition.
+    filtered: Option<Arc<FilteredRelation>>,
     /// The sink has this definition.
     announced: bool,
 }
@@ -92,6 +98,7 @@ impl Shape {
             definitions: 0,
             in_progress: HashMap::new(),
             block: None,
+            filtered: None,
         }
     }
 
@@ -169,6 +176,11 @@ impl Shape {
         self.position_lsn
     }
 
+    /// The relation of the row that the last message brought, where its table has a condition.
+    pub(super) fn take_filtered(&mut self) -> Option<Arc<FilteredRelation>> {
+        self.filtered.take()
+    }
+
     /// An unknown relation is a leaf of this table.
     pub(super) fn adopt(&mut self, relation: Relation, table_id: u32, leaf: LeafRecord) -> Step {
         self.tables.adopt(table_id, leaf);
@@ -235,13 +247,17 @@ impl Shape {
         };
         let target = table.name.clone();
         let target = target.unwrap_or_else(|| v1::TableName::new(&*relation.schema, &*relation.name));
-        let begin_lsn = table.begin_lsn;
-        let definition = definition(relation, table.table_id, target);
+        let (table_id, begin_lsn) = (table.table_id, table.begin_lsn);
+        let filtered = self.tables.filter(table_id).map(|filter| {
+            let (columns, in_progress) = (relation.columns.clone(), self.block_xid());
+            Arc::new(FilteredRelation::new(target.clone(), relation_id, filter, columns, in_progress))
+        });
+        let definition = definition(relation, table_id, target);
         self.definitions += 1;
         let order = self.definitions;
         let relations = self.relations_here();
         let announced = has_announced(relations, &definition);
-        let mapped = Mapped { order, begin_lsn, definition, announced };
+        let mapped = Mapped { order, begin_lsn, definition, filtered, announced };
         relations.insert(relation_id, Known::Mapped(Box::new(mapped)));
         Step::Done
     }
@@ -282,6 +298,7 @@ impl Shape {
         }
         open.announce(changes);
         mapped.announce(changes);
+        self.filtered = mapped.filtered.clone();
         changes.push(row_change(relation_id, operation, old, new));
         Ok(())
     }

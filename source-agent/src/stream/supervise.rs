@@ -24,6 +24,7 @@ use crate::error::{During, RunError};
 use crate::metrics::StreamMetrics;
 use crate::progress;
 use crate::reporter::Reporter;
+use crate::rows::RowRules;
 use crate::sink::Sink;
 use crate::source::Source;
 
@@ -38,6 +39,7 @@ pub(super) struct Supervision<'a> {
     pub(super) catalog: Catalog,
     /// The published tables that exist.
     pub(super) tables: &'a [u32],
+    pub(super) rules: &'a RowRules,
     pub(super) watch: TableWatch,
     pub(super) positions: &'a Positions,
     pub(super) sequences: SequenceSync,
@@ -70,16 +72,22 @@ impl Supervision<'_> {
         const DOING: &str = "look for tables without a replica identity";
         let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);
         self.catalog.leaves.lock().await.refresh(client, reporter).await?;
-        let lacking = identity::lacking(client, self.tables).await.during(DOING)?;
+        let lacking = identity::lacking(client, self.tables, self.rules).await.during(DOING)?;
         let (owned, foreign): (Vec<Lacking>, Vec<Lacking>) =
             lacking.into_iter().partition(|table| table.owned && !table.needs_key);
         for table in foreign {
-            let text = format!(
-                "{}: no key identifies its rows, and this task cannot change that: the application cannot update or delete \
-                 them before its owner adds a key, or runs ALTER TABLE ONLY {} REPLICA IDENTITY FULL",
-                table.relation.name,
-                table.relation.sql()
-            );
+            let (name, sql) = (&table.relation.name, table.relation.sql());
+            let full = format!("ALTER TABLE ONLY {sql} REPLICA IDENTITY FULL");
+            let text = if table.for_filter {
+                format!(
+                    "{name}: its condition needs old rows, and this task cannot see to that: its owner should run {full}"
+                )
+            } else {
+                format!(
+                    "{name}: no key identifies its rows, and this task cannot change that: the application cannot update or \
+                     delete them before its owner adds a key, or runs {full}"
+                )
+            };
             reporter.notice_once(text).await;
         }
         if owned.is_empty() {

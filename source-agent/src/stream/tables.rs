@@ -1,11 +1,13 @@
 //! The task's tables as the stream needs them: which relation belongs to which.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use strait_proto::v1::CopyPhase;
 use strait_proto::{Lsn, v1};
 
 use crate::capture::record::LeafRecord;
+use crate::rows::{Filter, RowRules};
 
 /// A table of the task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,7 @@ pub(super) struct SyncedTable {
 pub(super) struct TableSet {
     tables: BTreeMap<u32, SyncedTable>,
     leaf_of: HashMap<u32, u32>,
+    rules: RowRules,
 }
 
 impl TableSet {
@@ -41,13 +44,14 @@ impl TableSet {
         states: &[v1::TableState],
         model: &v1::SchemaModel,
         leaves: &BTreeMap<u32, Vec<LeafRecord>>,
+        rules: RowRules,
     ) -> Self {
         let names: HashMap<u32, v1::TableName> = model
             .tables
             .iter()
             .map(|table| (table.table_id, v1::TableName::new(&*table.schema, &*table.name)))
             .collect();
-        Self::new(states.iter().map(|state| SyncedTable {
+        let mut set = Self::new(states.iter().map(|state| SyncedTable {
             table_id: state.table_id,
             // As the destination calls it, whatever has become of its name since.
             name: state.table.clone().or_else(|| names.get(&state.table_id).cloned()),
@@ -57,7 +61,14 @@ impl TableSet {
                 _ => Lsn(state.begin_lsn),
             },
             leaves: leaves.get(&state.table_id).cloned().unwrap_or_default(),
-        }))
+        }));
+        set.rules = rules;
+        set
+    }
+
+    /// The condition on a table's rows, if there is one.
+    pub(super) fn filter(&self, table_id: u32) -> Option<Arc<Filter>> {
+        self.rules.filter(table_id).cloned()
     }
 
     /// The table that a relation is, or is a leaf of.

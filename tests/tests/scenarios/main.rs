@@ -34,6 +34,7 @@ mod peer_021_prepared;
 mod peer_027_nosuperuser;
 mod peer_100_bugs;
 mod precheck;
+mod row_filter;
 mod schema;
 mod sequences;
 mod spine;

@@ -168,9 +168,12 @@ impl Shape {
         }
         transaction.enter(block, subxid, changes);
         // After the subtransaction that it belongs to: a rollback takes both back.
+        let mut filtered = None;
         if let Some(Known::Mapped(mapped)) = transaction.relations.get_mut(&relation_id) {
             mapped.announce(changes);
+            filtered = mapped.filtered.clone();
         }
+        self.filtered = filtered;
         changes.push(row_change(relation_id, operation, old, new));
         Ok(())
     }
