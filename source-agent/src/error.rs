@@ -48,6 +48,9 @@ pub(crate) enum RunError {
     /// What streaming was put off for is over: the next session streams again.
     #[error("transactions in progress are streamed again")]
     StreamingAgain,
+    /// Tables have joined the task: the next session has them.
+    #[error("tables have joined the task")]
+    TablesJoined,
     /// What Strait itself found.
     #[error("{}", .0.cause)]
     Found(Box<v1::Failure>),
@@ -91,7 +94,7 @@ impl RunError {
                 cause: format!("{self}: unfinished tables begin again under a new one"),
                 remedy: String::new(),
             },
-            Self::StreamingPutOff { .. } | Self::StreamingAgain => v1::Failure {
+            Self::StreamingPutOff { .. } | Self::StreamingAgain | Self::TablesJoined => v1::Failure {
                 kind: FailureKind::Other.into(),
                 definite: false,
                 cause: self.to_string(),

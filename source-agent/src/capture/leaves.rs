@@ -92,6 +92,24 @@ impl Leaves {
         })
     }
 
+    /// Whether a relation is published for this task and belongs to none of its tables: then it is one that joins it, or a
+    /// leaf of one.
+    pub(crate) async fn is_joining(&self, client: &Client, relation_id: u32) -> Result<bool, RunError> {
+        const DOING: &str = "look whether a table joins the task";
+        const SQL: &str = "
+            SELECT EXISTS (
+                SELECT FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
+                WHERE p.pubname = $1 AND r.prrelid <> ALL ($3::oid[])
+                  AND (r.prrelid = $2 OR r.prrelid IN (SELECT relid FROM pg_partition_ancestors($2::oid))))";
+        if self.table_of(relation_id).is_some() {
+            return Ok(false);
+        }
+        let flattened: Vec<u32> = self.known.keys().copied().collect();
+        let publication = self.source.publication.as_str();
+        let row = client.query_one(SQL, &[&publication, &relation_id, &flattened]).await.during(DOING)?;
+        row.try_get(0).during(DOING)
+    }
+
     /// Compares what is known with what there is: adopts leaves that were created, marks those that went, and fails where
     /// one was attached. Changes are recorded and told.
     pub(crate) async fn refresh(&mut self, client: &Client, reporter: &Reporter) -> Result<(), RunError> {
@@ -252,6 +270,16 @@ pub(crate) async fn begin(
         return Ok(());
     }
     update(client, source, |record| record.leaves.extend(leaves.clone())).await
+}
+
+/// Copies what one source's record says of partitions into that of another.
+pub(crate) async fn hand_over(client: &Client, from: &Source, to: &Source) -> Result<(), RunError> {
+    let record = Record::read(client, &from.publication).await.during("read the record of the partitions")?;
+    let leaves = record.unwrap_or_default().0.leaves;
+    if leaves.is_empty() {
+        return Ok(());
+    }
+    update(client, to, |record| record.leaves.extend(leaves.clone())).await
 }
 
 async fn update(client: &Client, source: &Source, change: impl Fn(&mut Record)) -> Result<(), RunError> {

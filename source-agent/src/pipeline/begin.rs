@@ -36,10 +36,13 @@ impl Attempt<'_> {
             ));
         }
         reporter.objects(model.skipped.clone()).await;
-        self.sink.apply_schema(&model, reporter).await?;
+        self.sink.apply_schema(&self.with_parents(&model).await?, reporter).await?;
 
         reporter.enter(TaskState::FullSync).await;
         let ddl = source.connect().await.during("connect to publish the tables")?;
+        if let Some(newcomers) = &self.run.newcomers {
+            publication::add(&ddl, &newcomers.task, &model, reporter).await?;
+        }
         publication::establish(&ddl, source, &model, reporter).await?;
         let partitions = self.partitions(&model).await?;
         let created =
