@@ -23,7 +23,10 @@ const LOCK_TIMEOUT_MS: u32 = 2_000;
 const POSITION_SQL: &str = "SELECT applied_lsn FROM strait.checkpoint WHERE task_id = $1";
 
 /// The task's own and theirs; none where nothing has begun.
-pub(crate) async fn positions(client: &Client, task_id: &TaskId) -> Result<(Option<Lsn>, Option<Lsn>), Error> {
+pub(crate) async fn positions(
+    client: &Client,
+    task_id: &TaskId,
+) -> Result<(Option<Lsn>, Option<Lsn>), Error> {
     let mut found = [None, None];
     for (position, id) in found.iter_mut().zip([task_id.clone(), task_id.joining()]) {
         let row = client.query_typed_opt(POSITION_SQL, &[(&id.as_str(), TEXT)]).await;
@@ -45,9 +48,8 @@ const IN_PART_SQL: &str = "SELECT EXISTS (SELECT FROM strait.lane WHERE task_id 
 /// Makes the joining tables the task's, in one transaction. False, and nothing is changed, where they are not that far or the
 /// task is busy. After true the claim is void.
 pub(crate) async fn hand_over(client: &Client, claim: &Claim) -> Result<bool, Error> {
-    let begin = format!(
-        "{BEGIN}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; SET LOCAL synchronous_commit = on"
-    );
+    let begin =
+        format!("{BEGIN}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; SET LOCAL synchronous_commit = on");
     let handed = in_transaction(client, &begin, async {
         match take(client, claim).await? {
             Some(joining_lsn) => adopt(client, &claim.task_id, joining_lsn).await,
@@ -78,7 +80,8 @@ async fn take(client: &Client, claim: &Claim) -> Result<Option<Lsn>, Error> {
     lock_out_lanes(client, &joining_id).await?;
     let joining = client.query_typed_opt(LOCK_SQL, &[(&joining_id.as_str(), TEXT)]).await.context(DOING)?;
     let joining_lsn = joining.and_then(|row| row.get::<_, Option<PgLsn>>(0));
-    let in_part = client.query_typed_one(IN_PART_SQL, &[(&joining_id.as_str(), TEXT)]).await.context(DOING)?;
+    let in_part =
+        client.query_typed_one(IN_PART_SQL, &[(&joining_id.as_str(), TEXT)]).await.context(DOING)?;
     let states = table_states(client, &joining_id).await?;
     let (Some(own_lsn), Some(joining_lsn)) = (own_lsn, joining_lsn) else {
         return Ok(None);
@@ -132,7 +135,8 @@ async fn adopt(client: &Client, task_id: &TaskId, joining_lsn: Lsn) -> Result<()
         client.execute_typed(sql, &ids).await.context(DOING)?;
     }
     let begin_lsn = pg_lsn(joining_lsn);
-    let states: [(&(dyn ToSql + Sync), Type); 3] = [(&task, TEXT), (&theirs, TEXT), (&begin_lsn, Type::PG_LSN)];
+    let states: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&task, TEXT), (&theirs, TEXT), (&begin_lsn, Type::PG_LSN)];
     client.execute_typed(ADOPT_STATES_SQL, &states).await.context(DOING)?;
     client.execute_typed(SET_MODEL_SQL, &[(&task, TEXT), (&model, Type::BYTEA)]).await.context(DOING)?;
     forget(client, &joining_id).await

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use strait_postgres::Client;
-use strait_proto::v1::{self, JoinAction, TableIssue, TableIssueKind, TableName};
 use strait_proto::Lsn;
+use strait_proto::v1::{self, JoinAction, TableIssue, TableIssueKind, TableName};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::capture::{SnapshotLease, leaves, publication};
@@ -92,16 +92,20 @@ impl Joining<'_> {
         }
         let mut client = None;
         loop {
+            sleep(LOOK_INTERVAL).await;
             match self.step(&mut memory, &mut client).await {
                 Ok(false) => {}
                 Ok(true) => return Err(RunError::TablesJoined),
                 Err(error) => {
-                    let cause = error.failure().cause;
-                    tracing::warn!(cause, "looking for new tables, or letting them join, goes on later");
+                    let failure = error.failure();
+                    tracing::warn!(cause = failure.cause, "new tables join later");
+                    if failure.definite {
+                        let text = format!("new tables cannot join at present: {}", failure.cause);
+                        self.reporter().notice_once(text).await;
+                    }
                     client = None;
                 }
             }
-            sleep(LOOK_INTERVAL).await;
         }
     }
 
@@ -218,7 +222,9 @@ impl Joining<'_> {
                 if timeout(HOLD_TIMEOUT, self.hand_over_held()).await.unwrap_or(Ok(false))? {
                     return Ok(());
                 }
-                tracing::info!("new tables could not be handed over within the time that the stream may be held");
+                tracing::info!(
+                    "new tables could not be handed over within the time that the stream may be held"
+                );
                 sleep(HOLD_PAUSE).await;
             }
             passed = Lsn(stand.applied_lsn);

@@ -52,8 +52,9 @@ impl Lookout {
     ) -> Result<Newcomers, RunError> {
         const DOING: &str = "look for new tables";
         let fingerprint = format!(
-            "SELECT coalesce(md5(string_agg(c.oid || ' ' || c.relpersistence || c.relispartition || ' ' || n.nspname
-                    || '.' || c.relname, ',' ORDER BY c.oid)), '') {OTHERS}"
+            "SELECT coalesce(md5(string_agg(
+                    format('%s %s %s %I.%I', c.oid, c.relpersistence, c.relispartition, n.nspname, c.relname),
+                    ',' ORDER BY c.oid)), '') {OTHERS}"
         );
         let row = client.query_one(&fingerprint, &[&known]).await.during(DOING)?;
         let fingerprint: String = row.try_get(0).during(DOING)?;
@@ -87,7 +88,8 @@ fn newcomers(
     let mut found = Newcomers::default();
     for table in model.tables.iter().filter(|table| !known.contains(&table.table_id)) {
         if leaves.contains(&table.table_id) {
-            let reason = "it was a partition of one of the task's tables, which keeps its rows at the destination";
+            let reason =
+                "it was a partition of one of the task's tables, which keeps its rows at the destination";
             found.left_out.push(left_out(table, reason));
         } else {
             found.tables.insert(table.table_id, TableName::new(&*table.schema, &*table.name));

@@ -14,8 +14,8 @@ use crate::capture::record::Record;
 use crate::capture::{SnapshotLease, publication, slot};
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
-use crate::sink::Sink;
 use crate::joining::Joining;
+use crate::sink::Sink;
 use crate::stream::{Hold, OnceMarker, PutOff, StreamRun, TableMarks};
 
 /// The connections of an attempt.

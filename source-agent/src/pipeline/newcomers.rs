@@ -24,7 +24,8 @@ impl Newcomers {
         let is_theirs = |result: &&v1::ObjectResult| {
             tables.iter().any(|table| {
                 let rest = result.name.strip_prefix(&table.name);
-                table.schema == result.schema && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                table.schema == result.schema
+                    && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             })
         };
         let skipped = model.skipped.iter().filter(is_theirs).cloned().collect();

@@ -124,7 +124,10 @@ impl Forward {
         while leaves.table_of(relation.relation_id).is_none() {
             leaves.refresh(&self.catalog.client, &self.catalog.reporter).await?;
             if leaves.is_joining(&self.catalog.client, relation.relation_id).await? {
-                tracing::debug!(relation = relation.name, "changes of a table that joins come in a stream of its own");
+                tracing::debug!(
+                    relation = relation.name,
+                    "changes of a table that joins come in a stream of its own"
+                );
                 self.shape.ignore(&relation);
                 return Ok(());
             }

@@ -13,6 +13,7 @@ mod foreign_database;
 mod harness;
 mod hops;
 mod idle;
+mod joining_tables;
 mod lanes;
 mod large_transaction;
 mod older_sources;
