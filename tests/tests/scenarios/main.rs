@@ -16,6 +16,7 @@ mod idle;
 mod joining_tables;
 mod lanes;
 mod large_transaction;
+mod many_tables;
 mod older_sources;
 mod on_error;
 mod peer_001_rep_changes;
