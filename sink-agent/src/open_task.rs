@@ -5,9 +5,9 @@ use std::sync::Arc;
 use strait_postgres::Client;
 use strait_proto::{TaskId, v1};
 
-use crate::apply::present_columns;
 use crate::copy::other_cluster;
 use crate::error::{Context as _, Error};
+use crate::join_tables::add_columns;
 use crate::registry::Assignment;
 use crate::session::Session;
 use crate::store::{self, Claim, Progress};
@@ -63,12 +63,7 @@ async fn claim(assignment: &Assignment, task_id: &TaskId) -> Result<(Claim, Prog
         }
     };
     let mut progress = store::progress(&client, task_id).await?;
-    for state in &mut progress.tables {
-        // Whether it fits now is for the source to say, which knows what its table looks like today.
-        if let (v1::CopyPhase::Suspended, Some(table)) = (state.phase(), &state.table) {
-            state.destination_columns = present_columns(&client, table).await?;
-        }
-    }
+    add_columns(&client, &mut progress.tables).await?;
     Ok((claim, progress))
 }
 

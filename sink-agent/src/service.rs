@@ -190,7 +190,7 @@ impl DataService for Service {
         if session.task_id().is_joining() {
             return Err(status(Error::protocol("the joining tables are asked about in the task's session")));
         }
-        let joined = join_tables(&assignment, &session, request.action());
+        let joined = join_tables(&assignment, &session, request);
         session.run(joined).await.map(Response::new).map_err(status)
     }
 

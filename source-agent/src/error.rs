@@ -48,6 +48,13 @@ pub(crate) enum RunError {
     /// What streaming was put off for is over: the next session streams again.
     #[error("transactions in progress are streamed again")]
     StreamingAgain,
+    /// What comes of a table cannot be followed any more: it alone begins over.
+    #[error("{reason}")]
+    BeginOver {
+        table_id: u32,
+        /// Why, for people.
+        reason: String,
+    },
     /// Tables have joined the task: the next session has them.
     #[error("tables have joined the task")]
     TablesJoined,
@@ -98,6 +105,12 @@ impl RunError {
                 kind: FailureKind::Other.into(),
                 definite: false,
                 cause: self.to_string(),
+                remedy: String::new(),
+            },
+            Self::BeginOver { reason, .. } => v1::Failure {
+                kind: FailureKind::Other.into(),
+                definite: true,
+                cause: reason.clone(),
                 remedy: String::new(),
             },
             Self::Found(failure) => (**failure).clone(),

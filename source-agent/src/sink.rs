@@ -153,7 +153,19 @@ impl Sink {
         &self,
         action: v1::JoinAction,
     ) -> Result<v1::JoinTablesResponse, RunError> {
-        let request = v1::JoinTablesRequest { session: Some(self.session()), action: action.into() };
+        self.join(v1::JoinTablesRequest { action: action.into(), ..Default::default() }).await
+    }
+
+    /// Suspends a table of the task from its position on: it begins over.
+    pub(crate) async fn suspend(&self, table_id: u32, reason: String) -> Result<(), RunError> {
+        let action = v1::JoinAction::Suspend.into();
+        let request =
+            v1::JoinTablesRequest { action, table_ids: vec![table_id], reason, ..Default::default() };
+        self.join(request).await.map(drop)
+    }
+
+    async fn join(&self, request: v1::JoinTablesRequest) -> Result<v1::JoinTablesResponse, RunError> {
+        let request = v1::JoinTablesRequest { session: Some(self.session()), ..request };
         let response = self.client.clone().join_tables(request).await;
         Ok(response.during("let tables join the task at the destination")?.into_inner())
     }

@@ -13,7 +13,7 @@ use tokio_postgres::types::{PgLsn, ToSql, Type};
 use super::claim::{Claim, INT8, TEXT, draw_nonce, epoch_number};
 use super::lanes::lock_out_lanes;
 use super::progress::{pg_lsn, progress};
-use super::tables::table_states;
+use super::tables::{suspend_table, table_states};
 use super::{BEGIN, in_transaction};
 use crate::error::{Context as _, Error};
 
@@ -66,17 +66,23 @@ pub(crate) async fn hand_over(client: &Client, claim: &Claim) -> Result<bool, Er
     }
 }
 
-/// Within a transaction: takes the task away from whoever holds it. Their position where the tables may join at it.
-async fn take(client: &Client, claim: &Claim) -> Result<Option<Lsn>, Error> {
+/// Within a transaction: takes the task away from whoever holds it, and says where it stands.
+async fn take_task(client: &Client, claim: &Claim) -> Result<Option<PgLsn>, Error> {
     const DOING: &str = "hold the task for tables that join";
-    let (task_id, joining_id) = (&claim.task_id, claim.task_id.joining());
-    lock_out_lanes(client, task_id).await?;
+    lock_out_lanes(client, &claim.task_id).await?;
     let (epoch, drawn) = (epoch_number(claim.epoch)?, draw_nonce());
-    let task = task_id.as_str();
+    let task = claim.task_id.as_str();
     let parameters: [(&(dyn ToSql + Sync), Type); 4] =
         [(&task, TEXT), (&epoch, INT8), (&claim.nonce, TEXT), (&drawn, TEXT)];
     let own = client.query_typed_opt(TAKE_SQL, &parameters).await.context(DOING)?;
-    let own_lsn = own.ok_or(Error::Replaced)?.get::<_, Option<PgLsn>>(0);
+    Ok(own.ok_or(Error::Replaced)?.get(0))
+}
+
+/// Within a transaction: takes the task. Their position where the tables may join at it.
+async fn take(client: &Client, claim: &Claim) -> Result<Option<Lsn>, Error> {
+    const DOING: &str = "hold the tables that join";
+    let own_lsn = take_task(client, claim).await?;
+    let joining_id = claim.task_id.joining();
     lock_out_lanes(client, &joining_id).await?;
     let joining = client.query_typed_opt(LOCK_SQL, &[(&joining_id.as_str(), TEXT)]).await.context(DOING)?;
     let joining_lsn = joining.and_then(|row| row.get::<_, Option<PgLsn>>(0));
@@ -175,6 +181,30 @@ pub(crate) async fn abandon(client: &Client, claim: &Claim) -> Result<(), Error>
             client.execute_typed(sql, &ids).await.context("give up tables that join")?;
         }
         forget(client, &joining_id).await
+    })
+    .await
+}
+
+/// What lanes have applied of a table does not count any more: it begins over.
+const FORGET_LANES_SQL: &str = "DELETE FROM strait.lane WHERE task_id = $1 AND table_id = ANY ($2)";
+
+/// Suspends tables of the task from its position on. The claim is void afterwards.
+pub(crate) async fn suspend(
+    client: &Client,
+    claim: &Claim,
+    table_ids: &[u32],
+    reason: &str,
+) -> Result<(), Error> {
+    in_transaction(client, BEGIN, async {
+        take_task(client, claim).await?;
+        let tables: Vec<i64> = table_ids.iter().copied().map(i64::from).collect();
+        let task = claim.task_id.as_str();
+        let lines: [(&(dyn ToSql + Sync), Type); 2] = [(&task, TEXT), (&tables, Type::INT8_ARRAY)];
+        client.execute_typed(FORGET_LANES_SQL, &lines).await.context("suspend tables")?;
+        for table_id in table_ids {
+            suspend_table(client, &claim.task_id, *table_id, reason, "").await?;
+        }
+        Ok(())
     })
     .await
 }

@@ -1,8 +1,8 @@
 //! Partitions that come and go under the flattened tables.
 //!
 //! Attaching a table sends nothing: the rows that it held before never reach the stream. So a leaf that the task does not
-//! know counts as part of its table only if it was created there, and so began empty; any other ends the run, because
-//! rows are missing at the destination. Leaves that go are kept in the record: older changes of theirs may still come.
+//! know counts as part of its table only if it was created there, and so began empty; with any other the table begins
+//! over, because rows are missing at the destination. Leaves that go are kept in the record: older changes of theirs may still come.
 //!
 //! `pg_class` does not tell one from the other, because ATTACH updates that row too. `pg_attribute` does: the entries of
 //! the system columns are written when a table is created and never again.
@@ -110,8 +110,8 @@ impl Leaves {
         row.try_get(0).during(DOING)
     }
 
-    /// Compares what is known with what there is: adopts leaves that were created, marks those that went, and fails where
-    /// one was attached. Changes are recorded and told.
+    /// Compares what is known with what there is: adopts leaves that were created, marks those that went, and fails with
+    /// [`RunError::BeginOver`] where one was attached. Changes are recorded and told.
     pub(crate) async fn refresh(&mut self, client: &Client, reporter: &Reporter) -> Result<(), RunError> {
         if self.known.is_empty() {
             return Ok(());
@@ -159,10 +159,10 @@ impl Leaves {
     /// A leaf that was detached and attached again has changed unseen meanwhile.
     fn require_never_detached(&self, present: &[PresentLeaf]) -> Result<(), RunError> {
         for leaf in present {
-            if let Some((_, known)) = self.table_of(leaf.oid)
+            if let Some((table, known)) = self.table_of(leaf.oid)
                 && (known.gone || known.attached_by != leaf.attached_by)
             {
-                return Err(attached(known));
+                return Err(attached(table, known));
             }
         }
         Ok(())
@@ -193,7 +193,7 @@ impl Leaves {
             let leaf = LeafRecord { attached_by: found.attached_by, ..LeafRecord::from(leaf) };
             require_created_in_place(client, &leaf, found.table).await?;
             if !publication::add_leaf(client, &self.source, &leaf, reporter).await? {
-                return Err(filled(&leaf));
+                return Err(filled(found.table, &leaf));
             }
             names.push(format!("{}.{}", leaf.schema, leaf.name));
             self.known.entry(found.table).or_default().push(leaf);
@@ -300,29 +300,24 @@ async fn require_created_in_place(client: &Client, leaf: &LeafRecord, root: u32)
     if created && !holds_older_rows(client, leaf).await.during(DOING)? {
         return Ok(());
     }
-    Err(attached(leaf))
+    Err(attached(root, leaf))
 }
 
-fn attached(leaf: &LeafRecord) -> RunError {
-    let cause = format!(
-        "table {}.{} was attached as a partition while the task ran: rows that came into it before are not at the \
-         destination",
+fn attached(table_id: u32, leaf: &LeafRecord) -> RunError {
+    let reason = format!(
+        "table {}.{} was attached as a partition while the task ran, and the rows that it had before do not come as changes",
         leaf.schema, leaf.name
     );
-    let remedy = "Release the task and start it again: it copies the table with all its partitions. A partition made by \
-                  CREATE TABLE … PARTITION OF … joins in without that.";
-    RunError::definite(cause, remedy)
+    RunError::BeginOver { table_id, reason }
 }
 
-fn filled(leaf: &LeafRecord) -> RunError {
-    let cause = format!(
+fn filled(table_id: u32, leaf: &LeafRecord) -> RunError {
+    let reason = format!(
         "partition {}.{} was filled before it could be published, and PostgreSQL 12 captures a partition's changes only \
-         from then on: its rows are not at the destination",
+         from then on",
         leaf.schema, leaf.name
     );
-    let remedy = "Release the task and start it again: it copies the table with all its partitions. At PostgreSQL 12, make \
-                  new partitions some minutes before they are used, and none during the full copy.";
-    RunError::definite(cause, remedy)
+    RunError::BeginOver { table_id, reason }
 }
 
 /// Whether the transaction that created the table also filled it before it attached it.

@@ -1,4 +1,5 @@
-//! Tables that are created while the task runs and join it, without a pause of the others.
+//! Tables that are created while the task runs and join it, without a pause of the others. Suspended tables join again in the
+//! same way, once the destination has what they lacked.
 //!
 //! ```text
 //!  the task       ──── changes of its tables ───────────────────────────────┬ held ┬── changes of all of them ──►
@@ -111,7 +112,8 @@ impl Joining<'_> {
 
     /// Lets those join that have begun to, or else those that are new. True: the task has more tables now.
     async fn step(&self, memory: &mut Memory, client: &mut Option<Client>) -> Result<bool, RunError> {
-        let begun = self.sink.join_tables(JoinAction::Look).await?.tables;
+        let v1::JoinTablesResponse { tables: begun, suspended, .. } =
+            self.sink.join_tables(JoinAction::Look).await?;
         if !begun.is_empty() {
             let tables = begun.into_iter().filter_map(|state| Some((state.table_id, state.table?)));
             return self.join(memory, tables.collect()).await;
@@ -129,9 +131,11 @@ impl Joining<'_> {
             memory.lookout.forget();
         }
         let known: Vec<u32> = self.known.iter().chain(memory.refused.keys()).copied().collect();
+        let is_refused = |state: &v1::TableState| memory.refused.contains_key(&state.table_id);
+        let suspended: Vec<_> = suspended.into_iter().filter(|state| !is_refused(state)).collect();
         let (source, selection) = (&self.run.source, &self.run.selection);
         let Newcomers { mut tables, left_out } =
-            memory.lookout.look(client, source, selection, &known).await?;
+            memory.lookout.look(client, source, selection, &known, &suspended).await?;
         self.tell_left_out(left_out).await;
         if let Some(alone) = tables.keys().find(|table| memory.alone.contains(table)).copied() {
             tables.retain(|table, _| *table == alone);
@@ -185,7 +189,7 @@ impl Joining<'_> {
         Ok(false)
     }
 
-    /// Leaves the tables out for now; several that could not join together are tried one by one.
+    /// Leaves the tables out for now, each once it has been tried alone as well.
     async fn give_up(
         &self,
         memory: &mut Memory,
@@ -195,8 +199,11 @@ impl Joining<'_> {
         self.sink.join_tables(JoinAction::Abandon).await?;
         release::run(&self.source()).await?;
         memory.lookout.forget();
-        if tables.len() > 1 {
-            tracing::info!(cause = failure.cause, "new tables could not join together: one by one");
+        if tables.keys().any(|table| !memory.alone.contains(table)) {
+            tracing::info!(
+                cause = failure.cause,
+                "tables could not join: they are tried once more, one by one"
+            );
             memory.alone.extend(tables.keys());
             return Ok(());
         }
@@ -259,7 +266,7 @@ impl Joining<'_> {
     }
 }
 
-const JOINING: &str = "made after the task began: it is being copied beside the stream";
+const JOINING: &str = "it is being copied beside the stream";
 
 fn issue(table: &TableName, kind: TableIssueKind, reason: &str, remedy: &str) -> TableIssue {
     TableIssue {

@@ -10,6 +10,7 @@ use strait_proto::v1::{self, TableName};
 
 use crate::capture::record::Record;
 use crate::error::{During, RunError};
+use crate::pipeline::fits;
 use crate::source::Source;
 
 /// Every relation that could hold rows and is not the task's ($1), with what decides whether it is taken.
@@ -49,6 +50,7 @@ impl Lookout {
         source: &Source,
         selection: &v1::ObjectSelection,
         known: &[u32],
+        suspended: &[v1::TableState],
     ) -> Result<Newcomers, RunError> {
         const DOING: &str = "look for new tables";
         let fingerprint = format!(
@@ -57,7 +59,10 @@ impl Lookout {
                     ',' ORDER BY c.oid)), '') {OTHERS}"
         );
         let row = client.query_one(&fingerprint, &[&known]).await.during(DOING)?;
-        let fingerprint: String = row.try_get(0).during(DOING)?;
+        let mut fingerprint: String = row.try_get(0).during(DOING)?;
+        if !suspended.is_empty() {
+            fingerprint.push_str(&columns(client, suspended).await?);
+        }
         if self.seen.as_ref() == Some(&fingerprint) {
             return Ok(Newcomers::default());
         }
@@ -71,7 +76,8 @@ impl Lookout {
         let record = Record::read(client, &source.publication).await.during(DOING)?;
         let leaves = record.unwrap_or_default().0.leaves.into_values().flatten();
         let leaves: HashSet<u32> = leaves.map(|leaf| leaf.relation_id).collect();
-        let newcomers = newcomers(&model, &others_by_name, &known.iter().copied().collect(), &leaves);
+        let known = known.iter().copied().collect();
+        let newcomers = newcomers(&model, &others_by_name, &known, suspended, &leaves);
         if newcomers.tables.is_empty() {
             self.seen = Some(fingerprint);
         }
@@ -83,9 +89,17 @@ fn newcomers(
     model: &v1::SchemaModel,
     others: &HashMap<(String, String), u32>,
     known: &BTreeSet<u32>,
+    suspended: &[v1::TableState],
     leaves: &HashSet<u32>,
 ) -> Newcomers {
     let mut found = Newcomers::default();
+    for state in suspended {
+        let table = model.tables.iter().find(|table| table.table_id == state.table_id);
+        let name = table.map(|table| TableName::new(&*table.schema, &*table.name));
+        if table.is_some_and(|table| fits(table, state)) && name == state.table {
+            found.tables.extend(name.map(|name| (state.table_id, name)));
+        }
+    }
     for table in model.tables.iter().filter(|table| !known.contains(&table.table_id)) {
         if leaves.contains(&table.table_id) {
             let reason =
@@ -103,6 +117,20 @@ fn newcomers(
     let skipped: Vec<v1::ObjectResult> = model.skipped.iter().filter(of_other).cloned().collect();
     found.left_out.extend(skipped);
     found
+}
+
+/// What decides whether suspended tables fit again, on both sides.
+async fn columns(client: &Client, suspended: &[v1::TableState]) -> Result<String, RunError> {
+    const DOING: &str = "look at the columns of suspended tables";
+    const SQL: &str = "
+        SELECT coalesce(md5(string_agg(format('%s %I', attrelid, attname), ',' ORDER BY attrelid, attnum)), '')
+        FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped";
+    let oids: Vec<u32> = suspended.iter().map(|state| state.table_id).collect();
+    let row = client.query_one(SQL, &[&oids]).await.during(DOING)?;
+    let at_source: String = row.try_get(0).during(DOING)?;
+    let at_destination: Vec<_> =
+        suspended.iter().map(|state| (state.table_id, &state.destination_columns)).collect();
+    Ok(format!("{at_source} {at_destination:?}"))
 }
 
 fn left_out(table: &v1::Table, reason: &str) -> v1::ObjectResult {
@@ -140,7 +168,7 @@ mod tests {
             ..Default::default()
         };
         let others = [(("s".into(), "new".into()), 2), (("s".into(), "unlogged".into()), 4)].into();
-        let found = newcomers(&model, &others, &[1].into(), &[3].into());
+        let found = newcomers(&model, &others, &[1].into(), &[], &[3].into());
         assert_eq!(found.tables.keys().copied().collect::<Vec<_>>(), [2]);
         let names: Vec<_> = found.left_out.iter().map(|it| &*it.name).collect();
         assert_eq!(names, ["detached", "unlogged"]);

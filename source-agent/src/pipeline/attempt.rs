@@ -48,7 +48,16 @@ impl Run {
             v1::SourceIdentity { system_identifier: system.system_identifier, timeline: system.timeline };
         let (sink, opened) = Sink::open(&self.assign, identity, self.newcomers.is_some()).await?;
         let attempt = Attempt { run: self, client: Arc::new(client), sink };
-        attempt.go_on(opened, replication, lease, marker, put_off).await
+        let sink = attempt.sink.clone();
+        match Box::pin(attempt.go_on(opened, replication, lease, marker, put_off)).await {
+            // Tables that are joining still are begun anew as a whole.
+            Err(RunError::BeginOver { table_id, reason }) if self.newcomers.is_none() => {
+                self.reporter.notice(format!("{reason}: its table begins over")).await;
+                sink.suspend(table_id, reason).await?;
+                Err(RunError::TablesJoined)
+            }
+            ended => ended,
+        }
     }
 
     async fn connect(&self) -> Result<Client, RunError> {
@@ -171,10 +180,12 @@ impl Attempt<'_> {
             Record::read(&self.client, &source.publication).await.during(DOING)?.unwrap_or_default();
         let tables = &begun.model.tables;
         let flattened = tables.iter().filter(|table| table.partitioned).map(|table| table.table_id);
-        // Tables that are about to join may stand in the record already.
-        let is_begun = |table: &u32| begun.states.iter().any(|state| state.table_id == *table);
-        let recorded = record.leaves.keys().copied().filter(is_begun);
-        let flattened: HashSet<u32> = flattened.chain(recorded).collect();
+        // Tables that are about to join may stand in the record already; suspended ones join again.
+        let followed = begun.states.iter().filter(|state| state.phase() != v1::CopyPhase::Suspended);
+        let followed: HashSet<u32> = followed.map(|state| state.table_id).collect();
+        let recorded = record.leaves.keys().copied();
+        let flattened: HashSet<u32> =
+            flattened.chain(recorded).filter(|table| followed.contains(table)).collect();
         let unrecorded = flattened.iter().any(|table| !record.leaves.contains_key(table));
         if !ours || unrecorded {
             let cause = format!(

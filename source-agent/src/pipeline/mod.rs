@@ -24,6 +24,8 @@ use strait_runtime::Backoff;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use copying::fits;
+
 use crate::capture::SnapshotLease;
 use crate::error::RunError;
 use crate::joining::Memory;

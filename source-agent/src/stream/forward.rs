@@ -196,7 +196,7 @@ impl Catalog {
                     .map_or((String::new(), relation_id.to_string()), |(_, leaf)| {
                         (leaf.schema.clone(), leaf.name.clone())
                     });
-                return Err(truncate::uncertain(&schema, &name));
+                return Err(truncate::uncertain(*table_id, &schema, &name));
             }
         }
         Ok(())

@@ -30,7 +30,12 @@ fn make(first: u64, last: u64) -> String {
 }
 
 /// A block a hundred tables: each transaction locks what it touches.
-async fn for_each_hundred(scenario: &Scenario, first: u64, last: u64, sql: fn(u64, u64) -> String) -> Result<()> {
+async fn for_each_hundred(
+    scenario: &Scenario,
+    first: u64,
+    last: u64,
+    sql: fn(u64, u64) -> String,
+) -> Result<()> {
     for begin in (first..=last).step_by(100) {
         scenario.source.run(&sql(begin, last.min(begin + 99))).await?;
     }
@@ -73,7 +78,10 @@ async fn thousands_of_tables_are_one_task_and_more_join() -> Result<()> {
     .await;
     scenario.explain(waited).await?;
     eprintln!("{} tables have joined after {:?}", more - tables, begun.elapsed());
-    scenario.source.run(&format!("INSERT INTO many.t1 VALUES (3, 'x'); INSERT INTO many.t{more} VALUES (3, 'x')")).await?;
+    scenario
+        .source
+        .run(&format!("INSERT INTO many.t1 VALUES (3, 'x'); INSERT INTO many.t{more} VALUES (3, 'x')"))
+        .await?;
     scenario.assert_equal().await?;
     let listed = "SELECT count(*) FROM pg_publication_tables WHERE pubname LIKE 'dts%'";
     ensure!(scenario.source.number(listed).await? > i64::try_from(more)?);
