@@ -187,5 +187,18 @@ async fn a_table_begins_over_where_its_partitions_cannot_be_followed() -> Result
     }
     let task = scenario.task().await?;
     ensure!(task.state() == strait_proto::v1::TaskState::Incremental, "{:?}", task.state());
+
+    // Nothing is missing of a table that was attached while it was empty.
+    let since = generation(&scenario, "tab1").await?;
+    let premade = "CREATE TABLE premade (LIKE tab1 INCLUDING ALL); ALTER TABLE tab1 ATTACH PARTITION premade FOR VALUES IN (200)";
+    scenario.source.run(premade).await?;
+    let adopted = "SELECT count(*) FROM pg_publication AS p WHERE obj_description(oid, 'pg_publication') LIKE '%premade%'";
+    eventually("the empty partition joins in", patience(), async || {
+        Ok((scenario.source.number(adopted).await? == 1).then_some(()))
+    })
+    .await?;
+    scenario.source.run("INSERT INTO tab1 VALUES (200, 'after')").await?;
+    scenario.assert_equal().await?;
+    ensure!(generation(&scenario, "tab1").await? == since, "the table began over");
     scenario.finish().await
 }
