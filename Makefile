@@ -47,7 +47,7 @@ test: setup
 
 soak: setup
 	$(CARGO) build --workspace --bins
-	STRAIT_TEST_KILLS=50 STRAIT_TEST_ROWS=5000000 STRAIT_TEST_PATIENCE=10 \
+	STRAIT_TEST_KILLS=50 STRAIT_TEST_ROWS=5000000 STRAIT_TEST_TABLES=5500 STRAIT_TEST_PATIENCE=10 \
 	$(CARGO) test --package strait-tests --test scenarios -- --include-ignored --test-threads=2
 	for version in 12 13; do \
 	STRAIT_TEST_SOURCE=$$version $(CARGO) test --package strait-tests --test scenarios -- --test-threads=2 $(OLD_SOURCE) || exit 1; \

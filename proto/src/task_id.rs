@@ -11,6 +11,9 @@ impl TaskId {
     /// Length of every id, in characters.
     pub const LENGTH: usize = 12;
 
+    /// No id has this in it by itself.
+    const JOINING: &str = "_join";
+
     const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
     /// An id made of the given bytes: a digest for a derived id, random ones for a fresh id. Equal bytes, equal id.
@@ -24,6 +27,23 @@ impl TaskId {
             })
             .collect();
         Self(id)
+    }
+
+    /// What stands for the tables that join this task, wherever something is kept under the task's id.
+    #[must_use]
+    pub fn joining(&self) -> Self {
+        if self.is_joining() { self.clone() } else { Self(format!("{}{}", self.0, Self::JOINING)) }
+    }
+
+    /// Whether it stands for tables that join a task.
+    pub fn is_joining(&self) -> bool {
+        self.0.ends_with(Self::JOINING)
+    }
+
+    /// The task itself, whether the id stands for it or for the tables that join it.
+    #[must_use]
+    pub fn task(&self) -> Self {
+        Self(self.0.trim_end_matches(Self::JOINING).to_owned())
     }
 
     /// The id as text.
@@ -68,6 +88,16 @@ mod tests {
             let id = TaskId::from_entropy(&entropy);
             assert_eq!(id.as_str().parse(), Ok(id.clone()));
         }
+    }
+
+    #[test]
+    fn tables_that_join_stand_under_an_id_of_their_own() {
+        let id: TaskId = "abcdefghijkl".parse().unwrap();
+        let joining = id.joining();
+        assert_eq!(joining.as_str(), "abcdefghijkl_join");
+        assert!(joining.is_joining() && !id.is_joining());
+        assert_eq!((joining.joining(), joining.task(), id.task()), (joining.clone(), id.clone(), id));
+        assert!(joining.as_str().parse::<TaskId>().is_err(), "it is no task");
     }
 
     #[test]

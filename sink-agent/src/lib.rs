@@ -19,6 +19,7 @@ mod config;
 mod copy;
 mod error;
 mod foreign_keys;
+mod join_tables;
 mod open_task;
 mod precheck;
 mod registry;

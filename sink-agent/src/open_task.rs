@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use strait_postgres::Client;
-use strait_proto::v1;
+use strait_proto::{TaskId, v1};
 
-use crate::apply::present_columns;
 use crate::copy::other_cluster;
 use crate::error::{Context as _, Error};
+use crate::join_tables::add_columns;
 use crate::registry::Assignment;
 use crate::session::Session;
 use crate::store::{self, Claim, Progress};
@@ -22,12 +22,14 @@ pub(crate) async fn open_task(
     assignment: &Arc<Assignment>,
     request: &v1::OpenTaskRequest,
 ) -> Result<v1::OpenTaskResponse, Error> {
-    let mut open = assignment.session.lock().await;
+    let joining = request.session.as_ref().is_some_and(|session| session.joining);
+    let mut open = assignment.session_of(joining).lock().await;
     if let Some(previous) = open.take() {
         previous.end().await;
     }
+    let task_id = assignment.id_of(joining);
     let claimed = tokio::select! {
-        claimed = claim(assignment) => claimed?,
+        claimed = claim(assignment, &task_id) => claimed?,
         () = assignment.stop.cancelled() => return Err(Error::Stopped),
     };
     let (claim, progress) = claimed;
@@ -43,14 +45,14 @@ pub(crate) async fn open_task(
     Ok(v1::OpenTaskResponse { checkpoint, tables, schema_applied })
 }
 
-async fn claim(assignment: &Assignment) -> Result<(Claim, Progress), Error> {
-    let client = store::connect(&assignment.uri, &assignment.task_id).await?;
+async fn claim(assignment: &Assignment, task_id: &TaskId) -> Result<(Claim, Progress), Error> {
+    let client = store::connect(&assignment.uri, task_id).await?;
     client.server().await.and_then(|server| server.require_supported()).context("look at the destination")?;
     refuse_recovery(&client).await?;
     let mut attempt = 1;
     let claim = loop {
         store::ensure_layout(&client).await?;
-        match store::claim(&client, &assignment.task_id, &assignment.name, assignment.epoch).await {
+        match store::claim(&client, task_id, &assignment.name, assignment.epoch).await {
             Err(error)
                 if attempt < CLAIM_ATTEMPTS
                     && matches!(error.sqlstate(), Some(UNDEFINED_TABLE | UNDEFINED_SCHEMA)) =>
@@ -60,13 +62,8 @@ async fn claim(assignment: &Assignment) -> Result<(Claim, Progress), Error> {
             claimed => break claimed?,
         }
     };
-    let mut progress = store::progress(&client, &assignment.task_id).await?;
-    for state in &mut progress.tables {
-        // Whether it fits now is for the source to say, which knows what its table looks like today.
-        if let (v1::CopyPhase::Suspended, Some(table)) = (state.phase(), &state.table) {
-            state.destination_columns = present_columns(&client, table).await?;
-        }
-    }
+    let mut progress = store::progress(&client, task_id).await?;
+    add_columns(&client, &mut progress.tables).await?;
     Ok((claim, progress))
 }
 

@@ -31,7 +31,9 @@ pub(crate) struct Assignment {
     pub(crate) stop: CancellationToken,
     token: String,
     /// Held while a session is opened, so that sessions come one after the other.
-    pub(crate) session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    session: tokio::sync::Mutex<Option<Arc<Session>>>,
+    /// The same for the tables that join the task.
+    joining: tokio::sync::Mutex<Option<Arc<Session>>>,
 }
 
 /// All assignments of this agent.
@@ -59,20 +61,33 @@ impl Assignment {
             stop,
             token: assign.token.clone(),
             session: tokio::sync::Mutex::new(None),
+            joining: tokio::sync::Mutex::new(None),
         }
     }
 
     /// Ends whatever runs for the assignment.
     pub(crate) async fn end(&self) {
         self.stop.cancel();
-        if let Some(session) = self.session.lock().await.take() {
-            session.end().await;
+        for session in [&self.joining, &self.session] {
+            if let Some(session) = session.lock().await.take() {
+                session.end().await;
+            }
         }
     }
 
+    /// The place of the task's session, or of that of the tables that join it.
+    pub(crate) fn session_of(&self, joining: bool) -> &tokio::sync::Mutex<Option<Arc<Session>>> {
+        if joining { &self.joining } else { &self.session }
+    }
+
+    /// The id that the session's records stand under.
+    pub(crate) fn id_of(&self, joining: bool) -> TaskId {
+        if joining { self.task_id.joining() } else { self.task_id.clone() }
+    }
+
     /// The open session.
-    pub(crate) async fn open_session(&self) -> Result<Arc<Session>, Error> {
-        self.session.lock().await.clone().ok_or(Error::NotOpen)
+    pub(crate) async fn open_session(&self, joining: bool) -> Result<Arc<Session>, Error> {
+        self.session_of(joining).lock().await.clone().ok_or(Error::NotOpen)
     }
 
     fn check(&self, caller: &v1::TaskSession) -> Result<(), Error> {
@@ -165,7 +180,7 @@ mod tests {
     }
 
     fn caller(epoch: u64, token: &str) -> v1::TaskSession {
-        v1::TaskSession { task_id: "abcdefghijkl".to_owned(), epoch, token: token.to_owned() }
+        v1::TaskSession { task_id: "abcdefghijkl".to_owned(), epoch, token: token.to_owned(), joining: false }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::apply::replies::{REPLIES_MAX, Replies};
 use crate::apply_schema::apply_schema;
 use crate::copy::{self, begin_tables, copy_chunk, finish_table};
 use crate::error::{Context as _, Error};
+use crate::join_tables::join_tables;
 use crate::open_task::open_task;
 use crate::registry::{Assignment, Registry};
 use crate::results::{RESULTS_MAX, Relay};
@@ -44,7 +45,7 @@ impl Service {
         caller: Option<&v1::TaskSession>,
     ) -> Result<(Arc<Assignment>, Arc<Session>), Error> {
         let assignment = self.registry.find(caller)?;
-        let session = assignment.open_session().await?;
+        let session = assignment.open_session(caller.is_some_and(|caller| caller.joining)).await?;
         Ok((assignment, session))
     }
 
@@ -63,7 +64,7 @@ impl Service {
         let stream = async {
             let client = session.connect().await?;
             let claim = session.claim_again(&client, &assignment.name).await?;
-            let progress = store::progress(&client, session.task_id()).await?;
+            let mut progress = store::progress(&client, session.task_id()).await?;
             if let Some(stands) =
                 progress.checkpoint.as_ref().and_then(|checkpoint| checkpoint.source.as_ref())
                 && *stands != source
@@ -71,7 +72,12 @@ impl Service {
                 return Err(copy::other_cluster(stands, &source));
             }
             let uri = session.uri().clone();
-            let (spool, on_error, lanes) = (Arc::clone(&self.spool), assignment.on_error, assignment.lanes);
+            let (spool, on_error, mut lanes) =
+                (Arc::clone(&self.spool), assignment.on_error, assignment.lanes);
+            if session.task_id().is_joining() {
+                // Foreign keys want all tables at one position. Tables are handed over at a whole one.
+                (progress.model, lanes) = (None, 1);
+            }
             Stream { uri, claim, progress, lanes, client, inbound, replies, spool, on_error }.run().await
         };
         session.run_stream(Box::pin(stream)).await
@@ -173,6 +179,19 @@ impl DataService for Service {
             let relay = Relay::new(sender, |result| v1::FinishTableResponse { result: Some(result) });
             session.run(finish_table(&session, &request, &relay)).await
         }))
+    }
+
+    async fn join_tables(
+        &self,
+        request: Request<v1::JoinTablesRequest>,
+    ) -> Result<Response<v1::JoinTablesResponse>, Status> {
+        let request = request.into_inner();
+        let (assignment, session) = self.session(request.session.as_ref()).await.map_err(status)?;
+        if session.task_id().is_joining() {
+            return Err(status(Error::protocol("the joining tables are asked about in the task's session")));
+        }
+        let joined = join_tables(&assignment, &session, request);
+        session.run(joined).await.map(Response::new).map_err(status)
     }
 
     async fn set_sequences(

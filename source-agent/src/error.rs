@@ -48,6 +48,16 @@ pub(crate) enum RunError {
     /// What streaming was put off for is over: the next session streams again.
     #[error("transactions in progress are streamed again")]
     StreamingAgain,
+    /// What comes of a table cannot be followed any more: it alone begins over.
+    #[error("{reason}")]
+    BeginOver {
+        table_id: u32,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Tables have joined the task: the next session has them.
+    #[error("tables have joined the task")]
+    TablesJoined,
     /// What Strait itself found.
     #[error("{}", .0.cause)]
     Found(Box<v1::Failure>),
@@ -91,10 +101,16 @@ impl RunError {
                 cause: format!("{self}: unfinished tables begin again under a new one"),
                 remedy: String::new(),
             },
-            Self::StreamingPutOff { .. } | Self::StreamingAgain => v1::Failure {
+            Self::StreamingPutOff { .. } | Self::StreamingAgain | Self::TablesJoined => v1::Failure {
                 kind: FailureKind::Other.into(),
                 definite: false,
                 cause: self.to_string(),
+                remedy: String::new(),
+            },
+            Self::BeginOver { reason, .. } => v1::Failure {
+                kind: FailureKind::Other.into(),
+                definite: true,
+                cause: reason.clone(),
                 remedy: String::new(),
             },
             Self::Found(failure) => (**failure).clone(),

@@ -5,6 +5,8 @@
 
 use strait_postgres::{Client, Error, NAME_PREFIX, PublicationName, quote};
 
+use strait_proto::TaskId;
+
 use crate::capture::locks::{Ddl, with_retry};
 use crate::capture::record::{Identity, IdentityRecord, Record};
 use crate::capture::{heartbeat, identity, slot};
@@ -136,7 +138,7 @@ async fn other_publication(
 }
 
 async fn hand_over(ddl: &Ddl<'_>, entry: &IdentityRecord, other: &str) -> Result<(), Error> {
-    let task_id = other.strip_prefix(NAME_PREFIX).and_then(|task_id| task_id.parse().ok());
+    let task_id = other.strip_prefix(NAME_PREFIX).and_then(parse_either);
     let Some(task_id) = task_id else {
         let cause = format!("publication {other} is named like a task's, and is none");
         return Err(Error::refused(cause, "Rename or drop it."));
@@ -148,6 +150,14 @@ async fn hand_over(ddl: &Ddl<'_>, entry: &IdentityRecord, other: &str) -> Result
         ddl.execute(&record.write_sql(&heir)?).await?;
     }
     Ok(())
+}
+
+/// The id of a task, or of the tables that join one.
+fn parse_either(text: &str) -> Option<TaskId> {
+    text.parse().ok().or_else(|| {
+        let task: TaskId = text.get(..TaskId::LENGTH)?.parse().ok()?;
+        Some(task.joining()).filter(|joining| joining.as_str() == text)
+    })
 }
 
 /// What does the whole of it by hand. The publication goes first: see the module.

@@ -22,6 +22,8 @@ pub(crate) struct Reporter {
     reports: Reports,
     phase: Arc<Mutex<Phase>>,
     told: Arc<Mutex<HashSet<String>>>,
+    /// Its phases, progress and ends are not the task's: nobody is told of them.
+    aside: bool,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +47,12 @@ impl Phase {
 
 impl Reporter {
     pub(crate) fn new(reports: Reports) -> Self {
-        Self { reports, phase: Arc::default(), told: Arc::default() }
+        Self { reports, phase: Arc::default(), told: Arc::default(), aside: false }
+    }
+
+    /// For work beside the task's own, which is told of in events and results alone.
+    pub(crate) fn aside(&self) -> Self {
+        Self { phase: Arc::default(), aside: true, ..self.clone() }
     }
 
     /// The attempt works on this phase now.
@@ -67,6 +74,9 @@ impl Reporter {
     pub(crate) async fn interrupted(&self, failure: v1::Failure, attempt: u32, retry_in: Duration) {
         tracing::warn!(attempt, ?retry_in, cause = failure.cause, "interrupted");
         self.update(|state| (state.interrupted, state.reported) = (true, None)).await;
+        if self.aside {
+            return;
+        }
         let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
         let interrupted = v1::Interrupted { failure: Some(failure), attempt, retry_in_ms };
         self.reports.send(Report::Interrupted(interrupted)).await;
@@ -105,6 +115,10 @@ impl Reporter {
     /// What became of objects.
     pub(crate) async fn objects(&self, results: Vec<v1::ObjectResult>) {
         let mut rest = results;
+        if self.aside {
+            // Found again is what the task has made itself.
+            rest.retain(|result| result.outcome() != v1::ObjectOutcome::Existed);
+        }
         while !rest.is_empty() {
             let next = rest.split_off(rest.len().min(RESULTS_MAX));
             self.reports.send(Report::Objects(v1::ObjectResults { results: rest })).await;
@@ -113,7 +127,9 @@ impl Reporter {
     }
 
     pub(crate) async fn progress(&self, progress: v1::TaskProgress) {
-        self.reports.send(Report::Progress(progress)).await;
+        if !self.aside {
+            self.reports.send(Report::Progress(progress)).await;
+        }
     }
 
     async fn update(&self, change: impl FnOnce(&mut Phase)) {
@@ -122,7 +138,7 @@ impl Reporter {
             change(&mut phase);
             phase.due()
         };
-        if let Some(phase) = due {
+        if let Some(phase) = due.filter(|_| !self.aside) {
             tracing::info!(%phase, "running");
             self.reports.send(Report::Phase(v1::PhaseReached { phase: phase.into() })).await;
         }

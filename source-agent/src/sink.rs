@@ -34,12 +34,14 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Connects and claims the task. `source` is the cluster that the positions of this attempt belong to.
+    /// Connects and claims the task. `source` is the cluster that the positions of this attempt belong to;
+    /// `joining`: it is the tables that join the task that are claimed.
     pub(crate) async fn open(
         assign: &v1::Assign,
         source: v1::SourceIdentity,
+        joining: bool,
     ) -> Result<(Self, v1::OpenTaskResponse), RunError> {
-        let mut sink = Self::connect(assign, source).await?;
+        let mut sink = Self::connect(assign, source, joining).await?;
         let deadline = Instant::now() + ASSIGNMENT_RACE;
         loop {
             match sink.claim().await {
@@ -51,7 +53,11 @@ impl Sink {
         }
     }
 
-    async fn connect(assign: &v1::Assign, source: v1::SourceIdentity) -> Result<Self, RunError> {
+    async fn connect(
+        assign: &v1::Assign,
+        source: v1::SourceIdentity,
+        joining: bool,
+    ) -> Result<Self, RunError> {
         let address = assign.data_address.clone();
         let endpoint = serve::endpoint(&address).map_err(|error| {
             RunError::definite(
@@ -67,6 +73,7 @@ impl Sink {
             task_id: assign.task_id.clone(),
             epoch: assign.epoch,
             token: assign.token.clone(),
+            joining,
         };
         Ok(Self { client, session, source })
     }
@@ -139,6 +146,28 @@ impl Sink {
         let request = v1::FinishTableRequest { session: Some(self.session()), table_id, generation, chunks };
         let results = self.client.clone().finish_table(request).await.during(&*doing)?.into_inner();
         forward(results, |response| response.result, reporter, &doing).await
+    }
+
+    /// Looks at the tables that join the task, hands them over or gives them up.
+    pub(crate) async fn join_tables(
+        &self,
+        action: v1::JoinAction,
+    ) -> Result<v1::JoinTablesResponse, RunError> {
+        self.join(v1::JoinTablesRequest { action: action.into(), ..Default::default() }).await
+    }
+
+    /// Suspends a table of the task from its position on: it begins over.
+    pub(crate) async fn suspend(&self, table_id: u32, reason: String) -> Result<(), RunError> {
+        let action = v1::JoinAction::Suspend.into();
+        let request =
+            v1::JoinTablesRequest { action, table_ids: vec![table_id], reason, ..Default::default() };
+        self.join(request).await.map(drop)
+    }
+
+    async fn join(&self, request: v1::JoinTablesRequest) -> Result<v1::JoinTablesResponse, RunError> {
+        let request = v1::JoinTablesRequest { session: Some(self.session()), ..request };
+        let response = self.client.clone().join_tables(request).await;
+        Ok(response.during("let tables join the task at the destination")?.into_inner())
     }
 
     /// Sets sequences, never backwards.

@@ -63,7 +63,10 @@ impl SourceWorker {
     async fn release(&self, command: v1::ReleaseCommand) -> Result<v1::ReleaseResult, RunError> {
         let source = self.source(&command.task_id, command.spec.as_ref())?;
         drop(lock(&self.leases).remove(&source.task_id));
-        let actions = release::run(&source).await?;
+        // First those of tables that were about to join: the task restores the identities that they needed.
+        let joining = Source::new(source.task_id.joining(), source.uri().clone());
+        let mut actions = release::run(&joining).await?;
+        actions.extend(release::run(&source).await?);
         Ok(v1::ReleaseResult { actions })
     }
 
@@ -87,6 +90,8 @@ impl SourceWorker {
             copy_connections: self.config.copy_connections.max(1),
             heartbeat: self.config.heartbeat,
             throttle,
+            newcomers: None,
+            joining: tokio::sync::Mutex::default(),
         };
         tokio::select! {
             () = run.run(&mut lease) => {}

@@ -232,6 +232,8 @@ impl From<&v1::TableIssue> for TableIssueView {
         let state = match issue.kind() {
             v1::TableIssueKind::Renamed => "renamed",
             v1::TableIssueKind::Dropped => "dropped",
+            v1::TableIssueKind::Joining => "joining",
+            v1::TableIssueKind::NotJoined => "not joined",
             v1::TableIssueKind::Suspended | v1::TableIssueKind::Unspecified => "suspended",
         };
         Self { schema, table, state, reason: issue.reason.clone(), remedy: issue.remedy.clone() }

@@ -108,7 +108,7 @@ pub(crate) async fn terminate_leftovers(client: &Client, task_id: &TaskId) -> Re
 }
 
 /// A random UUID, which servers before PostgreSQL 13 do not draw themselves.
-fn draw_nonce() -> String {
+pub(super) fn draw_nonce() -> String {
     let random = format!("{:032x}", rand::random::<u128>());
     let (variant, rest) = random[16..].split_at(4);
     // Version 4, variant 10 in binary.

@@ -30,14 +30,17 @@ pub(crate) async fn existing_tables(
 }
 
 const CREATED_SQL: &str = "SELECT schema_name, object_name FROM strait.object
- WHERE task_id = $1 AND kind = 'table' AND outcome <> 'skipped'";
+ WHERE task_id IN ($1, $2) AND kind = 'table' AND outcome <> 'skipped'";
 
-/// The tables that the task made, or was about to make, where no table stood before.
+/// The tables that the task made, or was about to make, where no table stood before. Those of the task count for the tables
+/// that join it as well.
 pub(crate) async fn created_tables(
     client: &Client,
     task_id: &TaskId,
 ) -> Result<HashSet<(String, String)>, Error> {
-    let rows = client.query_typed(CREATED_SQL, &[(&task_id.as_str(), TEXT)]).await;
+    let task = task_id.task();
+    let ids = [(&task_id.as_str() as _, TEXT), (&task.as_str() as _, TEXT)];
+    let rows = client.query_typed(CREATED_SQL, &ids).await;
     let rows = rows.context("read which tables the task made")?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

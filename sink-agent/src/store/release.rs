@@ -33,7 +33,8 @@ const SCHEMA_SQL: &str = "SELECT pg_has_role(n.nspowner, 'USAGE')
 /// Removes all that schema `strait` holds about a task. Idempotent; returns what was done.
 pub(crate) async fn release(client: &Client, task_id: &TaskId) -> Result<Vec<String>, Error> {
     let mut actions = Vec::new();
-    let terminated = terminate_leftovers(client, task_id).await?;
+    let terminated =
+        terminate_leftovers(client, task_id).await? + terminate_leftovers(client, &task_id.joining()).await?;
     if terminated > 0 {
         actions.push(format!("destination: ended {terminated} connections of the task"));
     }
@@ -58,6 +59,14 @@ pub(crate) async fn release(client: &Client, task_id: &TaskId) -> Result<Vec<Str
 }
 
 async fn forget(client: &Client, task_id: &TaskId) -> Result<Vec<String>, Error> {
+    // The task first: whoever holds it cannot hand anything over any more.
+    let removed = forget_rows(client, task_id).await? + forget_rows(client, &task_id.joining()).await?;
+    let action = "destination: removed the task's checkpoint and records from schema strait";
+    Ok(if removed > 0 { vec![action.to_owned()] } else { Vec::new() })
+}
+
+/// Within a transaction: removes all rows that stand under an id, and counts them.
+pub(super) async fn forget_rows(client: &Client, task_id: &TaskId) -> Result<u64, Error> {
     lock_out_lanes(client, task_id).await?;
     let mut removed = 0;
     for table in TABLES {
@@ -67,8 +76,7 @@ async fn forget(client: &Client, task_id: &TaskId) -> Result<Vec<String>, Error>
             .await
             .context(format!("remove the task from strait.{table}"))?;
     }
-    let action = "destination: removed the task's checkpoint and records from schema strait";
-    Ok(if removed > 0 { vec![action.to_owned()] } else { Vec::new() })
+    Ok(removed)
 }
 
 async fn drop_schema(client: &Client) -> Result<String, Error> {

@@ -1,15 +1,15 @@
 //! Partitions that come and go under the flattened tables.
 //!
 //! Attaching a table sends nothing: the rows that it held before never reach the stream. So a leaf that the task does not
-//! know counts as part of its table only if it was created there, and so began empty; any other ends the run, because
-//! rows are missing at the destination. Leaves that go are kept in the record: older changes of theirs may still come.
+//! know counts as part of its table only if it was created there, and so began empty; with any other the table begins
+//! over, because rows are missing at the destination. Leaves that go are kept in the record: older changes of theirs may still come.
 //!
 //! `pg_class` does not tell one from the other, because ATTACH updates that row too. `pg_attribute` does: the entries of
 //! the system columns are written when a table is created and never again.
 
 use std::collections::{BTreeMap, HashSet};
 
-use strait_postgres::{Client, Error, catalog, quote};
+use strait_postgres::{Client, Error, catalog};
 use strait_proto::v1;
 
 use super::locks::{Ddl, with_retry};
@@ -34,10 +34,15 @@ const PRESENT: &str = "
     JOIN pg_class AS c ON c.oid = leaf.relid
     WHERE leaf.isleaf AND c.relkind = 'r'";
 
-/// Whether a leaf, and everything between it and the given table, was created in its place: the transaction that wrote
-/// the relation's first catalog entries is the one that made it a partition.
+/// Whether a leaf, and everything between it and the given table, was created in its place, and whether it has never held a
+/// row since it got its storage.
+///
+/// CREATE TABLE … PARTITION OF writes the relation's first catalog entries and makes it a partition within one transaction,
+/// two or three commands apart (PostgreSQL 12 to 18); CREATE TABLE and ATTACH are at least five apart, so that rows may have
+/// come in between. Rows themselves do not tell: one that was updated since looks like a later one.
 const CREATED_IN_PLACE: &str = "
-    SELECT coalesce(bool_and(a.xmin = i.xmin), false) AS created
+    SELECT coalesce(bool_and(a.xmin = i.xmin AND i.cmin::text::int8 - a.cmin::text::int8 BETWEEN 0 AND 3), false) AS created,
+           coalesce(pg_relation_size($1::oid), 0) = 0 AS empty
     FROM pg_partition_ancestors($1::oid) AS path
     JOIN pg_inherits AS i ON i.inhrelid = path.relid
     JOIN pg_attribute AS a ON a.attrelid = path.relid AND a.attnum = -1
@@ -95,8 +100,26 @@ impl Leaves {
         })
     }
 
-    /// Compares what is known with what there is: adopts leaves that were created, marks those that went, and fails where
-    /// one was attached. Changes are recorded and told.
+    /// Whether a relation is published for this task and belongs to none of its tables: then it is one that joins it, or a
+    /// leaf of one.
+    pub(crate) async fn is_joining(&self, client: &Client, relation_id: u32) -> Result<bool, RunError> {
+        const DOING: &str = "look whether a table joins the task";
+        const SQL: &str = "
+            SELECT EXISTS (
+                SELECT FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
+                WHERE p.pubname = $1 AND r.prrelid <> ALL ($3::oid[])
+                  AND (r.prrelid = $2 OR r.prrelid IN (SELECT relid FROM pg_partition_ancestors($2::oid))))";
+        if self.table_of(relation_id).is_some() {
+            return Ok(false);
+        }
+        let flattened: Vec<u32> = self.known.keys().copied().collect();
+        let publication = self.source.publication.as_str();
+        let row = client.query_one(SQL, &[&publication, &relation_id, &flattened]).await.during(DOING)?;
+        row.try_get(0).during(DOING)
+    }
+
+    /// Compares what is known with what there is: adopts leaves that were created, marks those that went, and fails with
+    /// [`RunError::BeginOver`] where one was attached. Changes are recorded and told.
     pub(crate) async fn refresh(&mut self, client: &Client, reporter: &Reporter) -> Result<(), RunError> {
         if self.known.is_empty() {
             return Ok(());
@@ -144,10 +167,10 @@ impl Leaves {
     /// A leaf that was detached and attached again has changed unseen meanwhile.
     fn require_never_detached(&self, present: &[PresentLeaf]) -> Result<(), RunError> {
         for leaf in present {
-            if let Some((_, known)) = self.table_of(leaf.oid)
+            if let Some((table, known)) = self.table_of(leaf.oid)
                 && (known.gone || known.attached_by != leaf.attached_by)
             {
-                return Err(attached(known));
+                return Err(attached(table, known));
             }
         }
         Ok(())
@@ -179,7 +202,7 @@ impl Leaves {
             require_created_in_place(client, &leaf, found.table).await?;
             let rules = self.rules.of_leaf(found.table, leaf.relation_id);
             if !publication::add_leaf(client, &self.source, &leaf, &rules, reporter).await? {
-                return Err(filled(&leaf));
+                return Err(filled(found.table, &leaf));
             }
             names.push(format!("{}.{}", leaf.schema, leaf.name));
             self.known.entry(found.table).or_default().push(leaf);
@@ -266,6 +289,20 @@ pub(crate) async fn begin(
     .await
 }
 
+/// Copies what one source's record says of partitions and filters into that of another.
+pub(crate) async fn hand_over(client: &Client, from: &Source, to: &Source) -> Result<(), RunError> {
+    let record = Record::read(client, &from.publication).await.during("read the record of the partitions")?;
+    let Record { leaves, filters, .. } = record.unwrap_or_default().0;
+    if leaves.is_empty() && filters.is_empty() {
+        return Ok(());
+    }
+    update(client, to, |record| {
+        record.leaves.extend(leaves.clone());
+        record.filters.extend(filters.clone());
+    })
+    .await
+}
+
 async fn update(client: &Client, source: &Source, change: impl Fn(&mut Record)) -> Result<(), RunError> {
     with_retry(client, "record the partitions", || async {
         let ddl = Ddl::begin(client).await?;
@@ -281,40 +318,25 @@ async fn require_created_in_place(client: &Client, leaf: &LeafRecord, root: u32)
     const DOING: &str = "check how a partition came about";
     let row = client.query_one(CREATED_IN_PLACE, &[&leaf.relation_id, &root]).await.during(DOING)?;
     let created: bool = row.try_get("created").during(DOING)?;
-    if created && !holds_older_rows(client, leaf).await.during(DOING)? {
+    if created || row.try_get("empty").during(DOING)? {
         return Ok(());
     }
-    Err(attached(leaf))
+    Err(attached(root, leaf))
 }
 
-fn attached(leaf: &LeafRecord) -> RunError {
-    let cause = format!(
-        "table {}.{} was attached as a partition while the task ran: rows that came into it before are not at the \
-         destination",
+fn attached(table_id: u32, leaf: &LeafRecord) -> RunError {
+    let reason = format!(
+        "table {}.{} was attached as a partition while the task ran, and the rows that it had before do not come as changes",
         leaf.schema, leaf.name
     );
-    let remedy = "Release the task and start it again: it copies the table with all its partitions. A partition made by \
-                  CREATE TABLE … PARTITION OF … joins in without that.";
-    RunError::definite(cause, remedy)
+    RunError::BeginOver { table_id, reason }
 }
 
-fn filled(leaf: &LeafRecord) -> RunError {
-    let cause = format!(
+fn filled(table_id: u32, leaf: &LeafRecord) -> RunError {
+    let reason = format!(
         "partition {}.{} was filled before it could be published, and PostgreSQL 12 captures a partition's changes only \
-         from then on: its rows are not at the destination",
+         from then on",
         leaf.schema, leaf.name
     );
-    let remedy = "Release the task and start it again: it copies the table with all its partitions. At PostgreSQL 12, make \
-                  new partitions some minutes before they are used, and none during the full copy.";
-    RunError::definite(cause, remedy)
-}
-
-/// Whether the transaction that created the table also filled it before it attached it.
-async fn holds_older_rows(client: &Client, leaf: &LeafRecord) -> Result<bool, Error> {
-    let table = quote::qualified(&leaf.schema, &leaf.name);
-    let sql = format!(
-        "SELECT EXISTS (SELECT FROM ONLY {table} AS r, pg_inherits AS i
-                        WHERE i.inhrelid = $1 AND r.xmin = i.xmin AND r.cmin::text::int8 < i.cmin::text::int8)"
-    );
-    Ok(client.query_one(&sql, &[&leaf.relation_id]).await?.try_get(0)?)
+    RunError::BeginOver { table_id, reason }
 }

@@ -14,9 +14,10 @@ use crate::capture::record::Record;
 use crate::capture::{SnapshotLease, publication, slot};
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
+use crate::joining::Joining;
 use crate::rows::RowRules;
 use crate::sink::Sink;
-use crate::stream::{OnceMarker, PutOff, StreamRun};
+use crate::stream::{Hold, OnceMarker, PutOff, StreamRun, TableMarks};
 
 /// The connections of an attempt.
 pub(super) struct Attempt<'a> {
@@ -46,9 +47,18 @@ impl Run {
         let system = replication.identify_system().await.during("identify the source")?;
         let identity =
             v1::SourceIdentity { system_identifier: system.system_identifier, timeline: system.timeline };
-        let (sink, opened) = Sink::open(&self.assign, identity).await?;
+        let (sink, opened) = Sink::open(&self.assign, identity, self.newcomers.is_some()).await?;
         let attempt = Attempt { run: self, client: Arc::new(client), sink };
-        attempt.go_on(opened, replication, lease, marker, put_off).await
+        let sink = attempt.sink.clone();
+        match Box::pin(attempt.go_on(opened, replication, lease, marker, put_off)).await {
+            // Tables that are joining still are begun anew as a whole.
+            Err(RunError::BeginOver { table_id, reason }) if self.newcomers.is_none() => {
+                self.reporter.notice(format!("{reason}: its table begins over")).await;
+                sink.suspend(table_id, reason).await?;
+                Err(RunError::TablesJoined)
+            }
+            ended => ended,
+        }
     }
 
     async fn connect(&self) -> Result<Client, RunError> {
@@ -84,9 +94,10 @@ impl Attempt<'_> {
         let begun = Box::pin(self.copy(begun, lease)).await?;
         // All tables stand: nothing needs the snapshot any more, and it holds back the source's cleanup.
         *lease = None;
-        let (leaves, rules) = self.leaves(&begun.model).await?;
+        let (leaves, rules) = self.leaves(&begun).await?;
         self.run.reporter.enter(TaskState::Incremental).await;
         let copied = Arc::new(CopyCounters::new(&begun.model, &begun.states));
+        let (marks, hold) = (Arc::new(TableMarks::default()), Hold::default());
         let stream = StreamRun {
             source: &self.run.source,
             sink: &self.sink,
@@ -100,8 +111,19 @@ impl Attempt<'_> {
             throttle: self.run.throttle.clone(),
             put_off,
             tracker: &self.run.tracker,
+            marks: Arc::clone(&marks),
+            hold: hold.clone(),
         };
-        Box::pin(stream.run(self.run.assign.once.then_some(marker))).await
+        let stream = Box::pin(stream.run(self.run.assign.once.then_some(marker)));
+        if !self.run.lets_join() {
+            return stream.await;
+        }
+        let known = begun.states.iter().map(|state| state.table_id).collect();
+        let joining = Joining { run: self.run, sink: &self.sink, known, marks, hold };
+        tokio::select! {
+            ended = stream => ended,
+            joined = Box::pin(joining.run()) => joined,
+        }
     }
 
     /// A task that the destination has a checkpoint of: whether it can go on from there, and what it consists of.
@@ -122,7 +144,9 @@ impl Attempt<'_> {
     }
 
     pub(super) async fn load(&self) -> Result<v1::SchemaModel, RunError> {
-        catalog::load(&self.client, &self.run.selection).await.during("read the catalog of the source")
+        let model = catalog::load(&self.client, &self.run.selection).await;
+        let model = model.during("read the catalog of the source")?;
+        Ok(self.run.newcomers.as_ref().map_or_else(|| model.clone(), |newcomers| newcomers.part_of(&model)))
     }
 
     /// Takes out of the model what was made after the task began, and says what differs.
@@ -134,7 +158,7 @@ impl Attempt<'_> {
             sequence.owner_table.as_ref().is_some_and(|owner| newer.contains(owner))
         };
         model.sequences.retain(|sequence| !owned_by_newer(sequence));
-        if !newer.is_empty() {
+        if !newer.is_empty() && !self.run.lets_join() {
             let text = format!("created after the task began, not synchronised: {}", names(&newer));
             self.run.reporter.notice_once(text).await;
         }
@@ -159,11 +183,17 @@ impl Attempt<'_> {
     }
 
     /// What is known of the partitions, brought up to date, and the conditions that the tables began with.
-    async fn leaves(&self, model: &v1::SchemaModel) -> Result<(Leaves, RowRules), RunError> {
+    async fn leaves(&self, begun: &Begun) -> Result<(Leaves, RowRules), RunError> {
         let source = &self.run.source;
         let record = self.record().await?;
-        let flattened = model.tables.iter().filter(|table| table.partitioned).map(|table| table.table_id);
-        let flattened: HashSet<u32> = flattened.chain(record.leaves.keys().copied()).collect();
+        let tables = &begun.model.tables;
+        let flattened = tables.iter().filter(|table| table.partitioned).map(|table| table.table_id);
+        // Tables that are about to join may stand in the record already; suspended ones join again.
+        let followed = begun.states.iter().filter(|state| state.phase() != v1::CopyPhase::Suspended);
+        let followed: HashSet<u32> = followed.map(|state| state.table_id).collect();
+        let recorded = record.leaves.keys().copied();
+        let flattened: HashSet<u32> =
+            flattened.chain(recorded).filter(|table| followed.contains(table)).collect();
         let unrecorded = flattened.iter().any(|table| !record.leaves.contains_key(table));
         if unrecorded {
             return Err(comment_was_changed(&source.publication));

@@ -37,11 +37,14 @@ impl Attempt<'_> {
             ));
         }
         reporter.objects(model.skipped.clone()).await;
-        self.sink.apply_schema(&model, reporter).await?;
+        self.sink.apply_schema(&self.with_parents(&model).await?, reporter).await?;
 
         reporter.enter(TaskState::FullSync).await;
         let ddl = source.connect().await.during("connect to publish the tables")?;
         let rules = RowRules::asked(&self.run.selection, &model);
+        if let Some(newcomers) = &self.run.newcomers {
+            publication::add(&ddl, &newcomers.task, &model, &rules, reporter).await?;
+        }
         publication::establish(&ddl, source, &model, &rules, reporter).await?;
         let partitions = self.partitions(&model).await?;
         let created =

@@ -95,7 +95,10 @@ impl Attempt<'_> {
             let copied = state.phase() == CopyPhase::Copied;
             let table = tables.get(&state.table_id).copied();
             if state.phase() == CopyPhase::Suspended {
-                if table.is_some_and(|table| fits(table, state)) {
+                // It joins again beside the stream, but under its old name alone.
+                let joins =
+                    |table: &v1::Table| self.run.lets_join() && state.table == Some(table_name(table));
+                if table.is_some_and(|table| fits(table, state) && !joins(table)) {
                     missing.again.push(state.table_id);
                 }
                 continue;
@@ -143,7 +146,7 @@ impl Attempt<'_> {
 }
 
 /// Whether a suspended table can begin over: the destination has a column for each that is written.
-fn fits(table: &v1::Table, state: &v1::TableState) -> bool {
+pub(crate) fn fits(table: &v1::Table, state: &v1::TableState) -> bool {
     let mut written = table.columns.iter().filter(|column| column.generated.is_none());
     !state.destination_columns.is_empty()
         && written.all(|column| state.destination_columns.contains(&column.name))

@@ -13,16 +13,22 @@
 mod attempt;
 mod begin;
 mod copying;
+mod newcomers;
 
+use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::time::Duration;
 
 use strait_proto::v1;
 use strait_runtime::Backoff;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
+
+pub(crate) use copying::fits;
 
 use crate::capture::SnapshotLease;
 use crate::error::RunError;
+use crate::joining::Memory;
 use crate::reporter::Reporter;
 use crate::source::Source;
 use crate::stream::{OnceMarker, PutOff};
@@ -39,18 +45,66 @@ pub(crate) struct Run {
     pub(crate) heartbeat: Duration,
     /// Changes while the run goes on.
     pub(crate) throttle: watch::Receiver<v1::Throttle>,
+    /// Set where the run is one of tables that join a running task.
+    pub(crate) newcomers: Option<Newcomers>,
+    /// What is remembered of tables that join this task. Locked as long as an attempt lets tables join.
+    pub(crate) joining: Mutex<Memory>,
+}
+
+/// Tables that join a task.
+pub(crate) struct Newcomers {
+    /// The task's source: where the tables are published before they begin.
+    task: Source,
+    /// Their oids.
+    tables: BTreeSet<u32>,
 }
 
 impl Run {
     /// Runs until it is finished or failed, and has reported so. May be dropped at any point.
     pub(crate) async fn run(&self, lease: &mut Option<SnapshotLease>) {
+        match self.persist(lease).await {
+            Ok(()) => self.reporter.finished().await,
+            Err(failure) => self.reporter.failed(failure).await,
+        }
+    }
+
+    /// A run of tables that join this one's task, beside it.
+    pub(crate) fn beside(&self, source: Source, heartbeat: Duration, tables: BTreeSet<u32>) -> Self {
+        Self {
+            source,
+            assign: v1::Assign { once: false, ..self.assign.clone() },
+            selection: self.selection.clone(),
+            reporter: self.reporter.aside(),
+            tracker: self.tracker.clone(),
+            copy_connections: self.copy_connections,
+            heartbeat,
+            throttle: self.throttle.clone(),
+            newcomers: Some(Newcomers { task: self.source.clone(), tables }),
+            joining: Mutex::default(),
+        }
+    }
+
+    /// [`persist`](Self::persist) for a run within a run.
+    pub(crate) fn persist_boxed<'a>(
+        &'a self,
+        lease: &'a mut Option<SnapshotLease>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), v1::Failure>> + Send + 'a>> {
+        Box::pin(self.persist(lease))
+    }
+
+    /// One attempt after the other until the run is finished; an error is definite.
+    async fn persist(&self, lease: &mut Option<SnapshotLease>) -> Result<(), v1::Failure> {
         let mut backoff = Backoff::default();
         let mut marker = OnceMarker::None;
         let mut put_off = PutOff::None;
         loop {
             let Err(error) = Box::pin(self.attempt(lease, &mut marker, put_off)).await else {
-                return self.reporter.finished().await;
+                return Ok(());
             };
+            if matches!(error, RunError::TablesJoined) {
+                tracing::info!("{error}");
+                continue;
+            }
             if let Some(changed) = self.streaming_changes(&error).await {
                 put_off = changed;
                 continue;
@@ -60,7 +114,7 @@ impl Run {
             }
             let failure = error.failure();
             if failure.definite {
-                return self.reporter.failed(failure).await;
+                return Err(failure);
             }
             if !self.reporter.is_interrupted() {
                 backoff.reset();

@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use super::credit::Credit;
 use super::frame::FramePacker;
 use super::heartbeat::Heartbeats;
+use super::hold::Hold;
 use super::positions::Positions;
 use super::shape::{Shape, Step};
 use super::throttle::Throttle;
@@ -44,6 +45,7 @@ pub(super) struct Forward {
     /// What the message at hand became.
     pub(super) changes: Vec<v1::Change>,
     pub(super) frames: mpsc::Sender<v1::StreamChangesRequest>,
+    pub(super) hold: Hold,
     pub(super) throttle: Arc<Throttle>,
     pub(super) credit: Arc<Credit>,
     pub(super) positions: Arc<Positions>,
@@ -145,6 +147,14 @@ impl Forward {
         let deadline = Instant::now() + VISIBLE_TIMEOUT;
         while leaves.table_of(relation.relation_id).is_none() {
             leaves.refresh(&self.catalog.client, &self.catalog.reporter).await?;
+            if leaves.is_joining(&self.catalog.client, relation.relation_id).await? {
+                tracing::debug!(
+                    relation = relation.name,
+                    "changes of a table that joins come in a stream of its own"
+                );
+                self.shape.ignore(&relation);
+                return Ok(());
+            }
             if leaves.table_of(relation.relation_id).is_some()
                 || leaves.is_excluded(relation.relation_id)
                 // Nobody else sees what a transaction in progress has made.
@@ -183,6 +193,7 @@ impl Forward {
             return Ok(());
         };
         self.heartbeats.waits(Instant::now());
+        self.hold.pass().await;
         self.throttle.pay(packed.rows, packed.cost).await;
         self.credit.pay(packed.cost).await;
         self.packer.set_limits(self.throttle.frame_limits());
@@ -209,7 +220,7 @@ impl Catalog {
                     .map_or((String::new(), relation_id.to_string()), |(_, leaf)| {
                         (leaf.schema.clone(), leaf.name.clone())
                     });
-                return Err(truncate::uncertain(&schema, &name));
+                return Err(truncate::uncertain(*table_id, &schema, &name));
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ const TABLES_MAX: usize = 100;
 
 /// The marks of one session.
 #[derive(Debug, Default)]
-pub(super) struct TableMarks {
+pub(crate) struct TableMarks {
     marks: Mutex<Marks>,
 }
 
@@ -33,7 +33,7 @@ impl TableMarks {
     }
 
     /// Marks a table; the last mark counts.
-    pub(super) fn mark(&self, issue: &TableIssue) {
+    pub(crate) fn mark(&self, issue: &TableIssue) {
         insert(&mut self.lock().issues, issue.table.as_ref(), issue);
     }
 

@@ -22,6 +22,7 @@ mod credit;
 mod forward;
 mod frame;
 mod heartbeat;
+mod hold;
 mod latency;
 mod marks;
 mod mode;
@@ -41,5 +42,7 @@ mod truncate;
 mod walsender;
 mod watch_tables;
 
+pub(crate) use hold::Hold;
+pub(crate) use marks::TableMarks;
 pub(crate) use run::{OnceMarker, StreamRun};
 pub(crate) use streaming::PutOff;

@@ -1,5 +1,6 @@
 //! Where the stream stands: one set of counters that its parts share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use strait_proto::{Lsn, v1};
@@ -21,7 +22,7 @@ pub(super) struct Positions {
     conflicts: AtomicU64,
     foreign_keys_done: AtomicBool,
     mode: AtomicI32,
-    pub(super) marks: TableMarks,
+    pub(super) marks: Arc<TableMarks>,
     acked: watch::Sender<()>,
     /// The walsender wants to hear from us, or there is something to tell it.
     pub(super) status_due: Notify,
@@ -29,7 +30,7 @@ pub(super) struct Positions {
 
 impl Positions {
     /// Everything before `resume_lsn` is durable at the destination.
-    pub(super) fn new(resume_lsn: Lsn) -> Self {
+    pub(super) fn new(resume_lsn: Lsn, marks: Arc<TableMarks>) -> Self {
         let position = || AtomicU64::new(resume_lsn.0);
         Self {
             source: position(),
@@ -43,7 +44,7 @@ impl Positions {
             conflicts: AtomicU64::default(),
             foreign_keys_done: AtomicBool::default(),
             mode: AtomicI32::default(),
-            marks: TableMarks::default(),
+            marks,
             acked: watch::Sender::new(()),
             status_due: Notify::new(),
         }

@@ -17,6 +17,8 @@ use super::credit::Credit;
 use super::forward::{Catalog, Forward};
 use super::frame::FramePacker;
 use super::heartbeat::{Heartbeats, Pulse};
+use super::hold::Hold;
+use super::marks::TableMarks;
 use super::mode::Chooser;
 use super::positions::Positions;
 use super::reader::Reader;
@@ -60,6 +62,9 @@ pub(crate) struct StreamRun<'a> {
     pub(crate) throttle: watch::Receiver<v1::Throttle>,
     pub(crate) put_off: PutOff,
     pub(crate) tracker: &'a TaskTracker,
+    pub(crate) marks: Arc<TableMarks>,
+    /// Begun, it keeps changes from being sent.
+    pub(crate) hold: Hold,
 }
 
 impl StreamRun<'_> {
@@ -74,7 +79,7 @@ impl StreamRun<'_> {
         let credit_bytes = ready.credit_bytes;
         tracing::info!(%resume_lsn, credit_bytes, in_progress = ?options.streaming, "streaming changes");
 
-        let positions = Arc::new(Positions::new(resume_lsn));
+        let positions = Arc::new(Positions::new(resume_lsn, Arc::clone(&self.marks)));
         let throttle = Arc::new(Throttle::new(self.throttle.clone()));
         let mut packer = FramePacker::default();
         packer.set_limits(throttle.frame_limits());
@@ -105,6 +110,7 @@ impl StreamRun<'_> {
                 packer,
                 changes: Vec::new(),
                 frames: requests,
+                hold: self.hold.clone(),
                 throttle: Arc::clone(&throttle),
                 credit: Arc::clone(&credit),
                 positions: Arc::clone(&positions),

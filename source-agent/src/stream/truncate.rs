@@ -49,7 +49,7 @@ fn by_bounds(table: &SyncedTable, relations: &BTreeSet<u32>, mapped: &mut Mapped
     let table_id = table.table_id;
     for leaf in table.leaves.iter().filter(|leaf| relations.contains(&leaf.relation_id)) {
         if leaf.bounds.is_empty() {
-            return Err(uncertain(&leaf.schema, &leaf.name));
+            return Err(uncertain(table_id, &leaf.schema, &leaf.name));
         }
         mapped.relations.push(v1::TruncatedRelation { table_id, condition: leaf.bounds.clone() });
         mapped.bounded.push((table_id, leaf.relation_id));
@@ -58,14 +58,12 @@ fn by_bounds(table: &SyncedTable, relations: &BTreeSet<u32>, mapped: &mut Mapped
 }
 
 /// A leaf was truncated alone, and which of the destination's rows that means cannot be said.
-pub(super) fn uncertain(schema: &str, name: &str) -> RunError {
-    RunError::definite(
-        format!(
-            "partition {schema}.{name} was truncated alone: the destination has one table for all partitions, and the rows \
-             of a hash partition, or of a default partition beside which others came or went, cannot be told apart there"
-        ),
-        "Release the task and start it again. Truncate all partitions at once, or use DELETE instead.",
-    )
+pub(super) fn uncertain(table_id: u32, schema: &str, name: &str) -> RunError {
+    let reason = format!(
+        "partition {schema}.{name} was truncated alone: the destination has one table for all partitions, and the rows of a \
+         hash partition, or of a default partition beside which others came or went, cannot be told apart there"
+    );
+    RunError::BeginOver { table_id, reason }
 }
 
 #[cfg(test)]
@@ -130,8 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_partition_alone_stops_the_task() {
-        let failure = map(&[21], &tables(), Lsn(300)).unwrap_err().failure();
-        assert!(failure.definite && failure.cause.contains("s.leaf21"), "{failure:?}");
+    fn a_hash_partition_alone_makes_its_table_begin_over() {
+        let error = map(&[21], &tables(), Lsn(300)).unwrap_err();
+        assert!(matches!(error, RunError::BeginOver { table_id: 20, .. }), "{error:?}");
+        assert!(error.to_string().contains("s.leaf21"), "{error}");
     }
 }

@@ -185,6 +185,13 @@ impl DataService for SinkService {
         Ok(answers(vec![]))
     }
 
+    async fn join_tables(
+        &self,
+        _: Request<v1::JoinTablesRequest>,
+    ) -> Result<Response<v1::JoinTablesResponse>, Status> {
+        Ok(Response::new(v1::JoinTablesResponse::default()))
+    }
+
     async fn set_sequences(
         &self,
         request: Request<v1::SetSequencesRequest>,

@@ -1,7 +1,8 @@
 //! 013_partition: a partitioned table becomes one table, and whatever happens to its partitions is right there.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use strait_tests::scenario::Scenario;
+use strait_tests::wait::{eventually, patience};
 
 const TREE: &str = "
     CREATE TABLE tab1 (a int PRIMARY KEY, b text) PARTITION BY LIST (a);
@@ -116,5 +117,88 @@ async fn attached_and_detached_partitions_do_not_stop_the_rest() -> Result<()> {
     scenario.source.run("ALTER TABLE tab1 DETACH PARTITION tab1_1").await?;
     scenario.source.run("UPDATE tab1 SET b = 'still here' WHERE a = 5").await?;
     scenario.assert_arrived("SELECT b FROM tab1 WHERE a = 5", "still here").await?;
+    scenario.finish().await
+}
+
+/// How often a table has begun, once it is the task's own and its changes flow.
+async fn generation(scenario: &Scenario, table: &str) -> Result<String> {
+    let sql = format!(
+        "SELECT generation || ' ' || begin_lsn FROM strait.table_state
+         WHERE table_name = '{table}' AND task_id = '{}' AND phase = 'ready'",
+        scenario.task_id()
+    );
+    scenario.destination.text(&sql).await
+}
+
+/// Waits until it has begun again since.
+async fn begun_over(scenario: &Scenario, table: &str, since: &str) -> Result<()> {
+    let waited = eventually("the table has begun over", patience(), async || {
+        let now = generation(scenario, table).await?;
+        Ok((!now.is_empty() && now != since).then_some(()))
+    })
+    .await;
+    scenario.explain(waited).await
+}
+
+/// What does not come as changes comes by a new beginning of that table alone: rows that an attached table had before, and
+/// what was written to a partition while it was none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_begins_over_where_its_partitions_cannot_be_followed() -> Result<()> {
+    let mut scenario = Scenario::new("p013_begin_over").await?;
+    scenario.source.run(TREE).await?;
+    scenario
+        .source
+        .run(
+            "CREATE TABLE hashed (a int PRIMARY KEY) PARTITION BY HASH (a);
+             CREATE TABLE hashed_0 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+             CREATE TABLE hashed_1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1) PARTITION BY RANGE (a);
+             CREATE TABLE hashed_1_low PARTITION OF hashed_1 FOR VALUES FROM (MINVALUE) TO (50);
+             CREATE TABLE hashed_1_high PARTITION OF hashed_1 DEFAULT;
+             INSERT INTO hashed SELECT generate_series(1, 100);
+             CREATE TABLE other (a int PRIMARY KEY)",
+        )
+        .await?;
+    scenario.start().await?;
+    scenario.settle().await?;
+    let steps = [
+        ("tab1", "CREATE TABLE filled (a int PRIMARY KEY, b text); INSERT INTO filled VALUES (100, 'before'), (101, 'before');
+                  ALTER TABLE tab1 ATTACH PARTITION filled FOR VALUES IN (100, 101)"),
+        ("tab1", "ALTER TABLE tab1 DETACH PARTITION tab1_1; UPDATE tab1_1 SET b = 'unseen' WHERE a = 1; DELETE FROM tab1_1 WHERE a = 2;
+                  ALTER TABLE tab1 ATTACH PARTITION tab1_1 FOR VALUES IN (0, 1, 2, 3)"),
+        ("hashed", "TRUNCATE hashed_1_low"),
+        ("hashed", "INSERT INTO hashed VALUES (-1), (-2), (-3); TRUNCATE hashed_0; INSERT INTO hashed VALUES (-4)"),
+    ];
+    for (number, (table, sql)) in steps.into_iter().enumerate() {
+        let since = generation(&scenario, table).await?;
+        ensure!(!since.is_empty());
+        scenario.source.run(sql).await?;
+        scenario
+            .source
+            .run(&format!("INSERT INTO other VALUES ({number}); UPDATE tab1 SET b = b || '+'"))
+            .await?;
+        scenario.settle().await?;
+        begun_over(&scenario, table, &since).await?;
+        scenario.source.run("UPDATE tab1 SET b = b || '-'").await?;
+        scenario.settle().await?;
+        for table in ["tab1", "hashed", "other"] {
+            let rows = format!("SELECT string_agg(t::text, ',' ORDER BY t::text) FROM {table} AS t");
+            scenario.assert_same_answer(&rows).await.with_context(|| format!("{table} after {sql}"))?;
+        }
+    }
+    let task = scenario.task().await?;
+    ensure!(task.state() == strait_proto::v1::TaskState::Incremental, "{:?}", task.state());
+
+    // Nothing is missing of a table that was attached while it was empty.
+    let since = generation(&scenario, "tab1").await?;
+    let premade = "CREATE TABLE premade (LIKE tab1 INCLUDING ALL); ALTER TABLE tab1 ATTACH PARTITION premade FOR VALUES IN (200)";
+    scenario.source.run(premade).await?;
+    let adopted = "SELECT count(*) FROM pg_publication AS p WHERE obj_description(oid, 'pg_publication') LIKE '%premade%'";
+    eventually("the empty partition joins in", patience(), async || {
+        Ok((scenario.source.number(adopted).await? == 1).then_some(()))
+    })
+    .await?;
+    scenario.source.run("INSERT INTO tab1 VALUES (200, 'after')").await?;
+    scenario.assert_equal().await?;
+    ensure!(generation(&scenario, "tab1").await? == since, "the table began over");
     scenario.finish().await
 }

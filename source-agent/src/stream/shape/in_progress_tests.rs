@@ -241,13 +241,13 @@ fn what_only_a_commit_can_answer_puts_streaming_off() {
     let mut shape = shape();
     // The bounds of a leaf are not known: a failure for good, if it commits.
     words(&mut shape, vec![start(7)]);
-    let put_off = shape.put_off(truncate::uncertain("s", "leaf"));
+    let put_off = shape.put_off(truncate::uncertain(1, "s", "leaf"));
     assert!(matches!(put_off, RunError::StreamingPutOff { xid: 7, .. }), "{put_off:?}");
     assert!(!put_off.failure().definite);
     // Other errors are what they are, and so is this one outside of a block.
     assert!(matches!(shape.put_off(RunError::transient("x")), RunError::Found(_)));
     words(&mut shape, vec![stop()]);
-    assert!(shape.put_off(truncate::uncertain("s", "leaf")).failure().definite);
+    assert!(shape.put_off(truncate::uncertain(1, "s", "leaf")).failure().definite);
 }
 
 #[test]

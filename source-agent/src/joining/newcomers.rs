@@ -1,0 +1,176 @@
+//! Which tables a task's selection covers that are not the task's yet.
+//!
+//! No message of the stream tells of a table that is not published, so the catalog is asked: often, with one query that says
+//! whether anything is there that was not there before, and only then for the whole model.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use strait_postgres::{Client, catalog};
+use strait_proto::v1::{self, TableName};
+
+use crate::capture::record::Record;
+use crate::error::{During, RunError};
+use crate::pipeline::fits;
+use crate::source::Source;
+
+/// Every relation that could hold rows and is not the task's ($1), with what decides whether it is taken.
+const OTHERS: &str = "
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    LEFT JOIN unnest($1::oid[]) AS known(oid) ON known.oid = c.oid
+    WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND known.oid IS NULL
+      AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'strait')";
+
+/// What a look at the catalog found.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    /// Tables that can join, by their oids.
+    pub(super) tables: BTreeMap<u32, TableName>,
+    /// Those that cannot, as far as a person would expect them to, and why.
+    pub(super) left_out: Vec<v1::ObjectResult>,
+}
+
+/// Looks for newcomers; remembers what it has seen.
+#[derive(Debug, Default)]
+pub(super) struct Lookout {
+    /// What was there when there was nothing to do.
+    seen: Option<String>,
+}
+
+impl Lookout {
+    /// Has the next look ask for everything again.
+    pub(super) fn forget(&mut self) {
+        self.seen = None;
+    }
+
+    /// What is new since the last look that found nothing. `known` are the task's tables.
+    pub(super) async fn look(
+        &mut self,
+        client: &Client,
+        source: &Source,
+        selection: &v1::ObjectSelection,
+        known: &[u32],
+        suspended: &[v1::TableState],
+    ) -> Result<Newcomers, RunError> {
+        const DOING: &str = "look for new tables";
+        let fingerprint = format!(
+            "SELECT coalesce(md5(string_agg(
+                    format('%s %s %s %I.%I', c.oid, c.relpersistence, c.relispartition, n.nspname, c.relname),
+                    ',' ORDER BY c.oid)), '') {OTHERS}"
+        );
+        let row = client.query_one(&fingerprint, &[&known]).await.during(DOING)?;
+        let mut fingerprint: String = row.try_get(0).during(DOING)?;
+        if !suspended.is_empty() {
+            fingerprint.push_str(&columns(client, suspended).await?);
+        }
+        if self.seen.as_ref() == Some(&fingerprint) {
+            return Ok(Newcomers::default());
+        }
+        let others = format!("SELECT c.oid, n.nspname, c.relname {OTHERS}");
+        let mut others_by_name = HashMap::new();
+        for row in client.query(&others, &[&known]).await.during(DOING)? {
+            let part = |column| row.try_get::<_, String>(column).during(DOING);
+            others_by_name.insert((part("nspname")?, part("relname")?), row.try_get("oid").during(DOING)?);
+        }
+        let model = catalog::load(client, selection).await.during("read the catalog of the source")?;
+        let record = Record::read(client, &source.publication).await.during(DOING)?;
+        let leaves = record.unwrap_or_default().0.leaves.into_values().flatten();
+        let leaves: HashSet<u32> = leaves.map(|leaf| leaf.relation_id).collect();
+        let known = known.iter().copied().collect();
+        let newcomers = newcomers(&model, &others_by_name, &known, suspended, &leaves);
+        if newcomers.tables.is_empty() {
+            self.seen = Some(fingerprint);
+        }
+        Ok(newcomers)
+    }
+}
+
+fn newcomers(
+    model: &v1::SchemaModel,
+    others: &HashMap<(String, String), u32>,
+    known: &BTreeSet<u32>,
+    suspended: &[v1::TableState],
+    leaves: &HashSet<u32>,
+) -> Newcomers {
+    let mut found = Newcomers::default();
+    for state in suspended {
+        let table = model.tables.iter().find(|table| table.table_id == state.table_id);
+        let name = table.map(|table| TableName::new(&*table.schema, &*table.name));
+        if table.is_some_and(|table| fits(table, state)) && name == state.table {
+            found.tables.extend(name.map(|name| (state.table_id, name)));
+        }
+    }
+    for table in model.tables.iter().filter(|table| !known.contains(&table.table_id)) {
+        if leaves.contains(&table.table_id) {
+            let reason =
+                "it was a partition of one of the task's tables, which keeps its rows at the destination";
+            found.left_out.push(left_out(table, reason));
+        } else {
+            found.tables.insert(table.table_id, TableName::new(&*table.schema, &*table.name));
+        }
+    }
+    let of_other = |result: &&v1::ObjectResult| {
+        others.contains_key(&(result.schema.clone(), result.name.clone()))
+            && (result.object_kind.ends_with("table") || result.object_kind == "partition")
+            && !found.tables.values().any(|name| name.schema == result.schema && name.name == result.name)
+    };
+    let skipped: Vec<v1::ObjectResult> = model.skipped.iter().filter(of_other).cloned().collect();
+    found.left_out.extend(skipped);
+    found
+}
+
+/// What decides whether suspended tables fit again, on both sides.
+async fn columns(client: &Client, suspended: &[v1::TableState]) -> Result<String, RunError> {
+    const DOING: &str = "look at the columns of suspended tables";
+    const SQL: &str = "
+        SELECT coalesce(md5(string_agg(format('%s %I', attrelid, attname), ',' ORDER BY attrelid, attnum)), '')
+        FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped";
+    let oids: Vec<u32> = suspended.iter().map(|state| state.table_id).collect();
+    let row = client.query_one(SQL, &[&oids]).await.during(DOING)?;
+    let at_source: String = row.try_get(0).during(DOING)?;
+    let at_destination: Vec<_> =
+        suspended.iter().map(|state| (state.table_id, &state.destination_columns)).collect();
+    Ok(format!("{at_source} {at_destination:?}"))
+}
+
+fn left_out(table: &v1::Table, reason: &str) -> v1::ObjectResult {
+    v1::ObjectResult {
+        object_kind: "table".to_owned(),
+        schema: table.schema.clone(),
+        name: table.name.clone(),
+        outcome: v1::ObjectOutcome::Skipped.into(),
+        detail: reason.to_owned(),
+        statement: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_joins_and_what_cannot_is_told_with_its_reason() {
+        let table = |table_id, name: &str| v1::Table {
+            table_id,
+            schema: "s".into(),
+            name: name.into(),
+            ..Default::default()
+        };
+        let skip = |kind: &str, name: &str| v1::ObjectResult {
+            object_kind: kind.into(),
+            schema: "s".into(),
+            name: name.into(),
+            ..Default::default()
+        };
+        let model = v1::SchemaModel {
+            tables: vec![table(1, "old"), table(2, "new"), table(3, "detached")],
+            skipped: vec![skip("table", "unlogged"), skip("index", "new.i"), skip("table", "long known")],
+            ..Default::default()
+        };
+        let others = [(("s".into(), "new".into()), 2), (("s".into(), "unlogged".into()), 4)].into();
+        let found = newcomers(&model, &others, &[1].into(), &[], &[3].into());
+        assert_eq!(found.tables.keys().copied().collect::<Vec<_>>(), [2]);
+        let names: Vec<_> = found.left_out.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["detached", "unlogged"]);
+    }
+}
