@@ -61,6 +61,8 @@ pub(crate) async fn add(
     let version = client.server().await.during("read the source's version")?.version;
     let name = quote::identifier(source.publication.as_str());
     let oids = members_of(model, version);
+    // The members may be the leaves themselves.
+    let rules = &rules.with_leaves(model);
     for _ in 0..ROUNDS_MAX {
         identity::complete(client, source, &oids, rules, reporter).await?;
         if add_missing(client, source, &oids, rules, &name).await? {

@@ -58,6 +58,18 @@ impl RowRules {
         self
     }
 
+    /// The same rules for the leaves of the model's tables too, under their own oids.
+    #[must_use]
+    pub(crate) fn with_leaves(&self, model: &v1::SchemaModel) -> Self {
+        let mut all = self.clone();
+        for table in &model.tables {
+            for leaf in &table.leaves {
+                all.filters.extend(self.of_leaf(table.table_id, leaf.relation_id).filters);
+            }
+        }
+        all
+    }
+
     /// The same rules for a leaf of a table, under its own oid.
     pub(crate) fn of_leaf(&self, table_id: u32, relation_id: u32) -> Self {
         let filter = self.filter(table_id).map(|filter| (relation_id, Arc::clone(filter)));

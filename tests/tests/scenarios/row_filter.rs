@@ -16,7 +16,7 @@ const FILTERS: [(&str, &str); 6] = [
         "wide",
         "amount > 10 AND (kind IS NULL OR kind LIKE 'a%') AND cardinality(\"Tags \"\"x\"\"\") < 3 -- the cheap ones",
     ),
-    ("keyless", "kind = 'a' OR amount < 5"),
+    ("loose", "kind = 'a' OR amount < 5"),
     ("parts", "amount % 3 <> 0 AND lower(body) <> 'b'"),
     ("numbers", "id % 2 = 0"),
     ("moods", "mood > 'sad' AND public.is_good(note) AND at >= '2024-01-01 00:00'"),
@@ -27,7 +27,7 @@ const TABLES: &str = r#"
     CREATE TABLE wide (id int PRIMARY KEY, kind text, amount numeric(12, 2), body text, "Tags ""x""" int[] NOT NULL DEFAULT '{}',
                        at timestamptz DEFAULT now());
     ALTER TABLE wide ALTER body SET STORAGE EXTERNAL;
-    CREATE TABLE keyless (kind text, amount float8);
+    CREATE TABLE loose (kind text, amount float8);
     CREATE TABLE parts (id int, amount int NOT NULL, body text, PRIMARY KEY (id, amount)) PARTITION BY RANGE (amount);
     CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (50);
     CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (50) TO (1000);
@@ -38,9 +38,9 @@ const TABLES: &str = r#"
 
 /// Random changes, the same for a seed: of every sort, so that rows come to match and cease to, with keys that change and
 /// values that an update leaves alone.
-fn random_changes(seed: i64, rounds: u32) -> String {
+fn random_changes(seed: u64, rounds: u32) -> String {
     format!(
-        r#"SELECT setseed({seed}::float8 / 1000);
+        r#"SELECT setseed(({seed} % 1000) / 1000.0);
         DO $$
         DECLARE k int; v int; kind text; tags int[];
         BEGIN
@@ -51,13 +51,13 @@ fn random_changes(seed: i64, rounds: u32) -> String {
             CASE floor(random() * 8)
             WHEN 0 THEN
               INSERT INTO wide VALUES (k, kind, v / 4.0, repeat(md5(v::text), 200), tags) ON CONFLICT (id) DO UPDATE SET kind = excluded.kind;
-              INSERT INTO keyless VALUES (kind, v / 10.0);
+              INSERT INTO loose VALUES (kind, v / 10.0);
               INSERT INTO parts VALUES (k, v, kind) ON CONFLICT DO NOTHING;
               INSERT INTO numbers VALUES (k, v) ON CONFLICT DO NOTHING;
               INSERT INTO moods VALUES (k, (ARRAY['sad', 'ok', 'happy', NULL])[1 + v % 4]::mood, repeat('n', v % 8)) ON CONFLICT DO NOTHING;
             WHEN 1 THEN
               DELETE FROM wide WHERE id = k; DELETE FROM parts WHERE id = k; DELETE FROM numbers WHERE id = k;
-              DELETE FROM keyless AS x WHERE x.ctid = (SELECT ctid FROM keyless LIMIT 1);
+              DELETE FROM loose AS x WHERE x.ctid = (SELECT ctid FROM loose LIMIT 1);
             WHEN 2 THEN UPDATE wide SET amount = v / 4.0 WHERE id BETWEEN k AND k + 5;
             WHEN 3 THEN UPDATE wide SET kind = (ARRAY['a', 'b', NULL])[1 + v % 3], "Tags ""x""" = tags WHERE id = k;
             WHEN 4 THEN
@@ -68,7 +68,7 @@ fn random_changes(seed: i64, rounds: u32) -> String {
                 AND NOT EXISTS (SELECT FROM parts AS o WHERE o.id = k AND o.amount = (parts.amount + 37) % 100);
               UPDATE parts SET body = kind WHERE id = k;
             WHEN 6 THEN
-              UPDATE keyless SET amount = v / 10.0 WHERE amount < k / 10.0; UPDATE numbers SET n = v WHERE id = k;
+              UPDATE loose SET amount = v / 10.0 WHERE amount < k / 10.0; UPDATE numbers SET n = v WHERE id = k;
             ELSE
               UPDATE moods SET mood = (ARRAY['sad', 'ok', 'happy', NULL])[1 + v % 4]::mood WHERE id = k;
               UPDATE moods SET note = repeat('m', v % 8), at = at - '2 months'::interval WHERE id = v % 40;
@@ -115,7 +115,7 @@ async fn only_matching_rows_arrive(pair: &Pair, streams: bool) -> Result<()> {
     } else {
         scenario.source.run("CREATE TABLE t (a int PRIMARY KEY, b text, c int DEFAULT 0)").await?;
     }
-    let seed = from_environment("STRAIT_TEST_SEED", 7_i64);
+    let seed = from_environment("STRAIT_TEST_SEED", 7);
     scenario.source.run(&random_changes(seed, 1500)).await?;
     scenario
         .source
@@ -127,9 +127,9 @@ async fn only_matching_rows_arrive(pair: &Pair, streams: bool) -> Result<()> {
     // What the full copy left.
     assert_filtered(&scenario, &FILTERS).await?;
     let full = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relreplident = 'f'
-                AND relnamespace = 'public'::regnamespace";
+                AND relnamespace = 'public'::regnamespace AND relname <> 'keyless'";
     let identities = scenario.source.text(full).await?;
-    ensure!(identities == "keyless moods parts_high parts_low t wide", "{identities}");
+    ensure!(identities == "loose moods parts_high parts_low t wide", "{identities}");
 
     for round in 1..=3 {
         scenario.source.run(&random_changes(seed + round, 600)).await?;
