@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use strait_postgres::{Client, Error, catalog, quote};
+use strait_postgres::{Client, Error, catalog};
 use strait_proto::v1;
 
 use super::locks::{Ddl, with_retry};
