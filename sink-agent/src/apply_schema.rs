@@ -32,6 +32,10 @@ pub(crate) async fn apply_schema(
     if !foreign.is_empty() {
         return refuse_foreign(&foreign, relay).await;
     }
+    if claim.task_id.is_joining() {
+        let kept = store::table_states(&client, &claim.task_id.task()).await?;
+        refuse_kept(&model, &kept, &existing)?;
+    }
     // From here on a table of the model that stands is this task's, even if this process dies before it can
     // say so.
     let coming: Vec<&TableName> = names.iter().filter(|name| !existing.contains(name)).collect();
@@ -62,6 +66,33 @@ async fn intend_placeholders(
     let rows = store::object_rows(client, &claim.task_id).await?;
     let unsettled = rows.into_iter().filter(|row| row.key.kind == "view" && !row.is_settled());
     Ok(unsettled.map(|row| TableName::new(row.key.schema, row.key.name)).collect())
+}
+
+/// Refuses a table that joins under the name of another one of the task's, which was dropped or renamed at the source: its rows
+/// stay as long as it stands.
+fn refuse_kept(
+    model: &v1::SchemaModel,
+    kept: &[v1::TableState],
+    existing: &[TableName],
+) -> Result<(), Error> {
+    let is_kept = |table: &&v1::Table| {
+        let name = TableName::new(&*table.schema, &*table.name);
+        let other =
+            |state: &v1::TableState| state.table_id != table.table_id && state.table.as_ref() == Some(&name);
+        existing.contains(&name) && kept.iter().any(other)
+    };
+    let list: Vec<String> =
+        model.tables.iter().filter(is_kept).map(|table| qualified(&table.schema, &table.name)).collect();
+    if list.is_empty() {
+        return Ok(());
+    }
+    let list = list.join(", ");
+    Err(Error::refused(
+        format!(
+            "the destination keeps tables of these names, which were dropped or renamed at the source: {list}"
+        ),
+        format!("Drop or rename them at the destination (DROP TABLE {list};): the new ones join then."),
+    ))
 }
 
 async fn refuse_foreign(foreign: &[&TableName], relay: &Relay<v1::ApplySchemaResponse>) -> Result<(), Error> {

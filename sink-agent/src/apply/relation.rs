@@ -221,8 +221,7 @@ fn columns_missing(target: &Target, missing: &[&str]) -> Error {
     Error::refused(
         format!("table {} at the destination lacks what the source has: {}", target.name, missing.join(", ")),
         format!(
-            "ALTER TABLE {} {}; with the types of the source, then pause and resume the task: the table begins \
-             over.",
+            "ALTER TABLE {} {}; with the types of the source: the table begins over then.",
             target.sql_name,
             additions.join(", ")
         ),

@@ -151,7 +151,7 @@ impl Target {
 fn missing(name: &TableName) -> Error {
     Error::refused(
         format!("table {name} does not exist at the destination"),
-        format!("Create {name} again as it was, then pause and resume the task: the table begins over."),
+        format!("Create {name} again as it was: the table begins over then."),
     )
 }
 

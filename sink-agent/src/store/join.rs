@@ -103,10 +103,11 @@ pub(crate) fn are_ready(states: &[v1::TableState]) -> bool {
     !states.is_empty() && states.iter().all(is_ready)
 }
 
-/// What a table of the task of the same id leaves behind goes first.
+/// What the task knows of the same table goes first, and of one of the same name, which the destination does not have any more.
 const MAKE_ROOM: [&str; 2] = [
     "DELETE FROM strait.table_state AS s USING strait.table_state AS j
-      WHERE s.task_id = $1 AND j.task_id = $2 AND j.table_id = s.table_id",
+      WHERE s.task_id = $1 AND j.task_id = $2
+        AND (j.table_id = s.table_id OR (j.schema_name, j.table_name) = (s.schema_name, s.table_name))",
     "DELETE FROM strait.chunk AS c USING strait.table_state AS j
       WHERE c.task_id = $1 AND j.task_id = $2 AND j.table_id = c.table_id",
 ];

@@ -71,7 +71,7 @@ fn issue(name: &TableName, present: Option<&TableName>) -> Option<TableIssue> {
         None => (
             TableIssueKind::Dropped,
             "it was dropped at the source; it stays at the destination as it is".to_owned(),
-            "A table of the same name that was made since is another one: a task of its own copies it.",
+            "A table of the same name that was made since is another one: it joins once this one is dropped or renamed there.",
         ),
     };
     Some(TableIssue { table: Some(name.clone()), kind: kind.into(), reason, remedy: remedy.to_owned() })

@@ -86,7 +86,7 @@ fn include(table: &str, condition: &str) -> ObjectPattern {
 fn spec_of(scenario: &Scenario, filters: &[(&str, &str)]) -> TaskSpec {
     let mut include: Vec<_> = filters.iter().map(|(table, condition)| include(table, condition)).collect();
     include.push(ObjectPattern { schema: "public".into(), table: String::new(), options: None });
-    TaskSpec { objects: Some(ObjectSelection { include, exclude: Vec::new() }), ..scenario.spec() }
+    TaskSpec { objects: Some(ObjectSelection { include, ..Default::default() }), ..scenario.spec() }
 }
 
 /// Settles, then fails unless the destination has exactly the rows that match.

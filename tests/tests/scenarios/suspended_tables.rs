@@ -197,5 +197,19 @@ async fn a_table_that_is_dropped_at_the_source_is_marked_and_stays() -> Result<(
     scenario.source.run("INSERT INTO b VALUES (2)").await?;
     scenario.assert_arrived("SELECT count(*) FROM b", "2").await?;
     marked(&scenario, "a", TableIssueKind::Dropped).await?;
+
+    // Another one of that name takes nothing away, and joins once there is room for it.
+    scenario.source.run("CREATE TABLE a (x text PRIMARY KEY); INSERT INTO a VALUES ('new')").await?;
+    eventually("the new table is told of", patience(), async || {
+        let events = scenario.tasks.events(scenario.task_id()).await?;
+        Ok(events.iter().any(|event| event.contains("keeps tables of these names")).then_some(()))
+    })
+    .await?;
+    scenario.assert_arrived("SELECT i FROM a", "1").await?;
+    scenario.destination.run("DROP TABLE a").await?;
+    pause_and_resume(&scenario).await?;
+    begun_over(&scenario, "a").await?;
+    scenario.source.run("INSERT INTO a VALUES ('newer')").await?;
+    scenario.assert_equal().await?;
     scenario.finish().await
 }
