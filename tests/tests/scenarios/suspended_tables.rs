@@ -208,7 +208,15 @@ async fn a_table_that_is_dropped_at_the_source_is_marked_and_stays() -> Result<(
     scenario.assert_arrived("SELECT i FROM a", "1").await?;
     scenario.destination.run("DROP TABLE a").await?;
     pause_and_resume(&scenario).await?;
-    begun_over(&scenario, "a").await?;
+    let new = scenario.source.number("SELECT 'a'::regclass::oid::int8").await?;
+    let joined = format!(
+        "SELECT count(*) FROM strait.table_state WHERE table_id = {new} AND phase = 'ready' AND task_id = '{}'",
+        scenario.task_id()
+    );
+    eventually("the new table has joined", patience(), async || {
+        Ok((scenario.destination.number(&joined).await? == 1).then_some(()))
+    })
+    .await?;
     scenario.source.run("INSERT INTO a VALUES ('newer')").await?;
     scenario.assert_equal().await?;
     scenario.finish().await
