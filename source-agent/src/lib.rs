@@ -20,6 +20,7 @@ mod capture;
 mod config;
 mod copy;
 mod error;
+mod mapping;
 mod metrics;
 mod pipeline;
 mod precheck;

@@ -11,6 +11,7 @@ use strait_postgres::{Client, quote};
 use strait_proto::v1;
 
 use crate::error::{During, RunError};
+use crate::mapping::Mapped;
 
 /// What a chunk should hold: much more than its overhead, much less than a person would want to repeat.
 const CHUNK_BYTES: u64 = 64 << 20;
@@ -21,12 +22,20 @@ const CHUNK_PAGES_MIN: u64 = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TablePlan {
     pub(crate) generation: u32,
-    /// What is copied, in this order: all columns but the generated ones.
-    pub(crate) columns: Vec<String>,
+    /// What is copied, in this order: all columns that are carried but the generated ones.
+    pub(crate) columns: Vec<CopiedColumn>,
     /// The table, or the leaves that it is made of.
     pub(crate) relations: Vec<PlannedRelation>,
     /// Chunk numbers are positions in this.
     pub(crate) chunks: Vec<Chunk>,
+}
+
+/// A column that is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CopiedColumn {
+    pub(crate) source: String,
+    /// Its name at the destination.
+    pub(crate) target: String,
 }
 
 /// A relation with rows of its own.
@@ -64,14 +73,14 @@ impl TablePlan {
 
     /// Takes over the names of the table as it stands now. False where the plan does not describe it any more: other columns,
     /// or other relations.
-    pub(crate) fn refit(&mut self, table: &v1::Table) -> bool {
+    pub(crate) fn refit(&mut self, table: &v1::Table, mapped: &Mapped) -> bool {
         let mut current = relations(table);
         let position = |oid| self.relations.iter().position(|planned| planned.relation_id == oid);
         // Chunks refer to relations by position, so the order stays that of the plan.
         current.sort_by_key(|relation| position(relation.relation_id));
         let oids =
             |relations: &[PlannedRelation]| relations.iter().map(|it| it.relation_id).collect::<Vec<_>>();
-        let fits = self.columns == columns(table) && oids(&self.relations) == oids(&current);
+        let fits = self.columns == copied_columns(table, mapped) && oids(&self.relations) == oids(&current);
         if fits {
             self.relations = current;
         }
@@ -81,7 +90,7 @@ impl TablePlan {
     /// What reads a chunk.
     pub(crate) fn copy_sql(&self, chunk: Chunk) -> String {
         let relation = &self.relations[chunk.relation];
-        let columns: Vec<String> = self.columns.iter().map(|name| quote::identifier(name)).collect();
+        let columns: Vec<String> = self.columns.iter().map(|it| quote::identifier(&it.source)).collect();
         let from = chunk.from_page.map(|page| format!("ctid >= '({page},0)'"));
         let to = chunk.to_page.map(|page| format!("ctid < '({page},0)'"));
         let range: Vec<String> = from.into_iter().chain(to).collect();
@@ -102,6 +111,7 @@ impl PlannedRelation {
 pub(crate) async fn plan_tables(
     client: &Client,
     tables: &[&v1::Table],
+    mapped: &Mapped,
     generations: &BTreeMap<u32, u32>,
 ) -> Result<BTreeMap<u32, TablePlan>, RunError> {
     let oids: Vec<u32> =
@@ -115,7 +125,7 @@ pub(crate) async fn plan_tables(
         });
         TablePlan {
             generation: generations.get(&table.table_id).copied().unwrap_or_default(),
-            columns: columns(table),
+            columns: copied_columns(table, mapped),
             chunks: chunks.collect(),
             relations,
         }
@@ -123,9 +133,17 @@ pub(crate) async fn plan_tables(
     Ok(tables.iter().map(|table| (table.table_id, plan(table))).collect())
 }
 
-fn columns(table: &v1::Table) -> Vec<String> {
+/// The columns of a table whose values are copied.
+pub(crate) fn copied_columns(table: &v1::Table, mapped: &Mapped) -> Vec<CopiedColumn> {
     let written = table.columns.iter().filter(|column| column.generated.is_none());
-    written.map(|column| column.name.clone()).collect()
+    let target = |name: &str| match mapped.table(table.table_id) {
+        Some(map) => map.columns.target(name),
+        None => Some(name.to_owned()),
+    };
+    let copied = |column: &v1::Column| {
+        Some(CopiedColumn { target: target(&column.name)?, source: column.name.clone() })
+    };
+    written.filter_map(copied).collect()
 }
 
 fn relations(table: &v1::Table) -> Vec<PlannedRelation> {
@@ -245,7 +263,12 @@ mod tests {
     }
 
     fn plan(table: &v1::Table) -> TablePlan {
-        TablePlan { generation: 1, columns: columns(table), relations: relations(table), chunks: Vec::new() }
+        TablePlan {
+            generation: 1,
+            columns: copied_columns(table, &Mapped::default()),
+            relations: relations(table),
+            chunks: Vec::new(),
+        }
     }
 
     #[test]
@@ -273,17 +296,19 @@ mod tests {
         let leaf = |relation_id| v1::Leaf { relation_id, ..Default::default() };
         let flat = v1::Table { partitioned: true, leaves: vec![leaf(1), leaf(2)], ..table() };
         let mut copy = plan(&flat);
-        assert!(copy.refit(&v1::Table { leaves: vec![leaf(2), leaf(1)], ..flat.clone() }));
+        assert!(
+            copy.refit(&v1::Table { leaves: vec![leaf(2), leaf(1)], ..flat.clone() }, &Mapped::default())
+        );
         assert_eq!(copy.relations.iter().map(|it| it.relation_id).collect::<Vec<_>>(), [1, 2]);
         for leaves in [vec![leaf(1)], vec![leaf(1), leaf(3)], vec![leaf(1), leaf(2), leaf(3)]] {
-            assert!(!copy.refit(&v1::Table { leaves, ..flat.clone() }));
+            assert!(!copy.refit(&v1::Table { leaves, ..flat.clone() }, &Mapped::default()));
         }
 
         let mut copy = plan(&table());
-        assert!(copy.refit(&v1::Table { name: "renamed".into(), ..table() }));
+        assert!(copy.refit(&v1::Table { name: "renamed".into(), ..table() }, &Mapped::default()));
         assert_eq!(copy.relations[0].name, "renamed");
         let mut wider = table();
         wider.columns.push(column("c", false));
-        assert!(!copy.refit(&wider));
+        assert!(!copy.refit(&wider, &Mapped::default()));
     }
 }

@@ -14,6 +14,7 @@ use crate::capture::record::Record;
 use crate::capture::{SnapshotLease, publication, slot};
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
+use crate::mapping::{ExtensionMembers, Mapped};
 use crate::sink::Sink;
 use crate::stream::{OnceMarker, PutOff, StreamRun};
 
@@ -85,13 +86,16 @@ impl Attempt<'_> {
         *lease = None;
         let leaves = self.leaves(&begun.model).await?;
         self.run.reporter.enter(TaskState::Incremental).await;
-        let copied = Arc::new(CopyCounters::new(&begun.model, &begun.states));
+        let mapped = Arc::new(self.mapped(&begun.model, &begun.states).await?);
+        let copied = Arc::new(CopyCounters::new(&mapped.model, &begun.states));
         let stream = StreamRun {
             source: &self.run.source,
             sink: &self.sink,
             reporter: &self.run.reporter,
             client: Arc::clone(&self.client),
             model: &begun.model,
+            mapping: &self.run.mapping,
+            mapped,
             leaves,
             copied,
             heartbeat: self.run.heartbeat,
@@ -121,6 +125,20 @@ impl Attempt<'_> {
 
     pub(super) async fn load(&self) -> Result<v1::SchemaModel, RunError> {
         catalog::load(&self.client, &self.run.selection).await.during("read the catalog of the source")
+    }
+
+    /// What becomes of a model at the destination. `begun` are the tables that it has.
+    pub(super) async fn mapped(
+        &self,
+        model: &v1::SchemaModel,
+        begun: &[v1::TableState],
+    ) -> Result<Mapped, RunError> {
+        let members = if self.run.mapping.is_identity() {
+            ExtensionMembers::default()
+        } else {
+            ExtensionMembers::read(&self.client).await.during("read what extensions have brought")?
+        };
+        Ok(self.run.mapping.apply(model, members, begun))
     }
 
     /// Takes out of the model what was made after the task began, and says what differs.

@@ -7,8 +7,11 @@ use strait_proto::v1::{self, CopyPhase, TaskState};
 
 use super::attempt::{Attempt, Begun, table_name};
 use crate::capture::SnapshotLease;
-use crate::copy::{CopyCounters, CopyRun, PlannedTable, TableCounter, TablePlan, plan_tables};
+use crate::copy::{
+    CopyCounters, CopyRun, PlannedTable, TableCounter, TablePlan, copied_columns, plan_tables,
+};
 use crate::error::RunError;
+use crate::mapping::Mapped;
 
 /// What is left of a full copy.
 #[derive(Default)]
@@ -57,7 +60,8 @@ impl Attempt<'_> {
         lease: Option<&SnapshotLease>,
     ) -> Result<Vec<u32>, RunError> {
         let going_on: Vec<u32> = tables.iter().map(|table| table.table_id).collect();
-        let counters = Arc::new(CopyCounters::new(&begun.model, &begun.states));
+        let mapped = self.mapped(&begun.model, &begun.states).await?;
+        let counters = Arc::new(CopyCounters::new(&mapped.model, &begun.states));
         let run = CopyRun {
             source: self.run.source.clone(),
             sink: self.sink.clone(),
@@ -79,6 +83,7 @@ impl Attempt<'_> {
 
     /// What is not ready, and how it can become so.
     async fn missing(&self, begun: &Begun, lease: &mut Option<SnapshotLease>) -> Result<Missing, RunError> {
+        let mapped = self.mapped(&begun.model, &begun.states).await?;
         let tables: HashMap<u32, &v1::Table> =
             begun.model.tables.iter().map(|table| (table.table_id, table)).collect();
         if let Some(standing) = lease
@@ -87,20 +92,20 @@ impl Attempt<'_> {
             *lease = None;
         }
         if let Some(lease) = lease {
-            self.plan_begun(begun, &tables, lease).await?;
+            self.plan_begun(begun, &tables, &mapped, lease).await?;
         }
         let mut missing = Missing::default();
         for state in begun.states.iter().filter(|state| state.phase() != CopyPhase::Ready) {
             let copied = state.phase() == CopyPhase::Copied;
             let table = tables.get(&state.table_id).copied();
             if state.phase() == CopyPhase::Suspended {
-                if table.is_some_and(|table| fits(table, state)) {
+                if table.is_some_and(|table| fits(table, state, &mapped)) {
                     missing.again.push(state.table_id);
                 }
                 continue;
             }
             let plan = match (table, lease.as_mut()) {
-                (Some(table), Some(lease)) => plan_of(state, table, lease),
+                (Some(table), Some(lease)) => plan_of(state, table, &mapped, lease),
                 _ => None,
             };
             match (plan, table) {
@@ -123,6 +128,7 @@ impl Attempt<'_> {
         &self,
         begun: &Begun,
         tables: &HashMap<u32, &v1::Table>,
+        mapped: &Mapped,
         lease: &mut SnapshotLease,
     ) -> Result<(), RunError> {
         let fresh = begun.states.iter().filter(|state| {
@@ -134,26 +140,31 @@ impl Attempt<'_> {
         let generations: BTreeMap<u32, u32> = fresh.map(|state| (state.table_id, state.generation)).collect();
         let tables: Vec<&v1::Table> = generations.keys().filter_map(|id| tables.get(id).copied()).collect();
         if !tables.is_empty() {
-            lease.plans.extend(plan_tables(&self.client, &tables, &generations).await?);
+            lease.plans.extend(plan_tables(&self.client, &tables, mapped, &generations).await?);
         }
         Ok(())
     }
 }
 
 /// Whether a suspended table can begin over: the destination has a column for each that is written.
-fn fits(table: &v1::Table, state: &v1::TableState) -> bool {
-    let mut written = table.columns.iter().filter(|column| column.generated.is_none());
+fn fits(table: &v1::Table, state: &v1::TableState, mapped: &Mapped) -> bool {
+    let mut written = copied_columns(table, mapped).into_iter();
     !state.destination_columns.is_empty()
-        && written.all(|column| state.destination_columns.contains(&column.name))
+        && written.all(|column| state.destination_columns.contains(&column.target))
 }
 
 /// The plan that a table's ledger belongs to, if the table can go on by it.
-fn plan_of(state: &v1::TableState, table: &v1::Table, lease: &mut SnapshotLease) -> Option<TablePlan> {
+fn plan_of(
+    state: &v1::TableState,
+    table: &v1::Table,
+    mapped: &Mapped,
+    lease: &mut SnapshotLease,
+) -> Option<TablePlan> {
     if state.begin_lsn != lease.consistent_point.0 {
         return None;
     }
     let plan = lease.plans.get_mut(&state.table_id)?;
-    (plan.generation == state.generation && plan.refit(table)).then(|| plan.clone())
+    (plan.generation == state.generation && plan.refit(table, mapped)).then(|| plan.clone())
 }
 
 fn planned(state: &v1::TableState, table: &v1::Table, plan: TablePlan, copied: bool) -> PlannedTable {

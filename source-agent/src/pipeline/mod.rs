@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::capture::SnapshotLease;
 use crate::error::RunError;
+use crate::mapping::Mapping;
 use crate::reporter::Reporter;
 use crate::source::Source;
 use crate::stream::{OnceMarker, PutOff};
@@ -32,6 +33,7 @@ pub(crate) struct Run {
     pub(crate) source: Source,
     pub(crate) assign: v1::Assign,
     pub(crate) selection: v1::ObjectSelection,
+    pub(crate) mapping: Mapping,
     pub(crate) reporter: Reporter,
     /// Everything that the run spawns, so that its end can be waited for.
     pub(crate) tracker: TaskTracker,

@@ -34,6 +34,7 @@ use crate::capture::leaves::Leaves;
 use crate::capture::slot::parse_lsn;
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
+use crate::mapping::{Mapped, Mapping};
 use crate::metrics::StreamMetrics;
 use crate::reporter::Reporter;
 use crate::sink::Sink;
@@ -51,6 +52,9 @@ pub(crate) struct StreamRun<'a> {
     pub(crate) client: Arc<Client>,
     /// The task's tables that exist, without what was made since.
     pub(crate) model: &'a v1::SchemaModel,
+    pub(crate) mapping: &'a Mapping,
+    /// What becomes of the model at the destination.
+    pub(crate) mapped: Arc<Mapped>,
     pub(crate) leaves: Leaves,
     pub(crate) copied: Arc<CopyCounters>,
     pub(crate) heartbeat: Duration,
@@ -80,7 +84,7 @@ impl StreamRun<'_> {
         for state in ready.tables.iter().filter(|state| state.phase() == CopyPhase::Suspended) {
             positions.marks.mark(&suspended(state));
         }
-        let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
+        let tables = TableSet::begun(&ready.tables, &self.mapped, self.leaves.known());
         let stop = CancellationToken::new();
         let catalog = Catalog {
             client: Arc::clone(&self.client),
@@ -125,9 +129,9 @@ impl StreamRun<'_> {
             sink: self.sink,
             catalog,
             tables: &published,
-            watch: TableWatch::new(&ready.tables),
+            watch: TableWatch::new(&ready.tables, self.mapping),
             positions: &positions,
-            sequences: SequenceSync::new(self.model),
+            sequences: SequenceSync::new(self.model, Arc::clone(&self.mapped)),
         };
         let progress = ProgressReport {
             source: self.source,
@@ -151,7 +155,9 @@ impl StreamRun<'_> {
             ended = fulfilled => ended,
         };
         if ended.is_ok() {
-            SequenceSync::new(self.model).transfer(&self.client, self.sink, self.reporter).await?;
+            SequenceSync::new(self.model, Arc::clone(&self.mapped))
+                .transfer(&self.client, self.sink, self.reporter)
+                .await?;
             stop.cancel();
             reader.await??;
         }

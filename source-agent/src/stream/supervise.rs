@@ -38,7 +38,7 @@ pub(super) struct Supervision<'a> {
     pub(super) catalog: Catalog,
     /// The published tables that exist.
     pub(super) tables: &'a [u32],
-    pub(super) watch: TableWatch,
+    pub(super) watch: TableWatch<'a>,
     pub(super) positions: &'a Positions,
     pub(super) sequences: SequenceSync,
 }
