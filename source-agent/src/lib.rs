@@ -21,6 +21,7 @@ mod config;
 mod copy;
 mod error;
 mod joining;
+mod mapping;
 mod metrics;
 mod pipeline;
 mod precheck;

@@ -14,6 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::Config;
 use crate::capture::SnapshotLease;
 use crate::error::{During, RunError};
+use crate::mapping::Mapping;
 use crate::pipeline::Run;
 use crate::reporter::Reporter;
 use crate::source::Source;
@@ -53,7 +54,9 @@ impl SourceWorker {
 
     async fn precheck(&self, command: v1::PrecheckCommand) -> Result<v1::PrecheckResult, RunError> {
         let source = self.source(&command.task_id, command.spec.as_ref())?;
-        let (result, probe) = precheck::run(&source, &selection(command.spec.as_ref())).await?;
+        let (result, probe) =
+            precheck::run(&source, &selection(command.spec.as_ref()), &Mapping::new(command.spec.as_ref()))
+                .await?;
         if let Some(probe) = probe {
             lock(&self.probes).insert(source.task_id, AbortOnDropHandle::new(tokio::spawn(probe)));
         }
@@ -84,6 +87,7 @@ impl SourceWorker {
         let run = Run {
             source,
             selection: selection(assign.spec.as_ref()),
+            mapping: Mapping::new(assign.spec.as_ref()),
             assign,
             reporter,
             tracker: tracker.clone(),

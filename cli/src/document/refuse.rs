@@ -8,8 +8,7 @@ use strait_proto::object_kind::OBJECT_KINDS;
 
 use super::Form;
 use super::fields::{
-    Document, Entry, EntryFields, ExistingTables, Field, NameCase, Operation, Part, Partitions, Rename,
-    Rewind,
+    Document, Entry, EntryFields, ExistingTables, Field, Operation, Part, Partitions, Rewind,
 };
 use super::problem::Problem;
 
@@ -27,9 +26,6 @@ pub(super) fn unsupported(document: &Document, problems: &mut Vec<Problem>) {
     });
     refuse.unless("existing_tables", document.existing_tables.as_ref(), |choice| {
         *choice == ExistingTables::Fail
-    });
-    refuse.unless("name_case", document.name_case.as_ref(), |case| {
-        matches!(case, NameCase::Default | NameCase::Source)
     });
     refuse.unless("partitions", document.partitions.as_ref(), |choice| *choice == Partitions::Flatten);
     refuse.unless("rewind", document.rewind.as_ref(), is_off);
@@ -127,23 +123,13 @@ fn entries(list: &str, entries: Option<&[Spanned<Entry>]>, refuse: &mut Refuse<'
 
 fn entry_fields(path: &str, fields: &EntryFields, refuse: &mut Refuse<'_>) {
     let field = |name: &str| format!("{path}.{name}");
-    refuse.unless(&field("rename"), fields.rename.as_ref(), renames_nothing);
-    refuse.unless(&field("columns"), fields.columns.as_ref(), |_| false);
     refuse.unless(&field("operations"), fields.operations.as_ref(), |operations| {
         is_all_of(operations, &EVERY_OPERATION)
     });
-    refuse.unless(&field("primary_key"), fields.primary_key.as_ref(), |_| false);
     refuse.unless(&field("distribution_key"), fields.distribution_key.as_ref(), |_| false);
     refuse.unless(&field("storage"), fields.storage.as_ref(), |_| false);
     refuse.unless(&field("transform"), fields.transform.as_ref(), Vec::is_empty);
-    refuse.unless(&field("column_types"), fields.column_types.as_ref(), |types| types.is_empty());
     refuse.unless(&field("merge"), fields.merge.as_ref(), |merge| !merge);
-}
-
-fn renames_nothing(rename: &Rename) -> bool {
-    rename.schema.is_none()
-        && rename.table.is_none()
-        && rename.columns.as_ref().is_none_or(|columns| columns.is_empty())
 }
 
 /// The list names each of them, in any order.

@@ -143,7 +143,7 @@ impl ChunkCopy<'_> {
             table_id: self.table_id,
             generation: self.plan.generation,
             chunk: self.number,
-            columns: self.plan.columns.clone(),
+            columns: self.plan.columns.iter().map(|column| column.target.clone()).collect(),
         };
         send(&requests, Message::Header(header)).await?;
         let sql = self.plan.copy_sql(self.plan.chunks[self.number as usize]);

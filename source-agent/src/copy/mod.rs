@@ -17,6 +17,6 @@ mod plan;
 mod progress;
 mod run;
 
-pub(crate) use plan::{TablePlan, plan_tables};
+pub(crate) use plan::{TablePlan, copied_columns, plan_tables};
 pub(crate) use progress::{CopyCounters, TableCounter};
 pub(crate) use run::{CopyRun, PlannedTable};

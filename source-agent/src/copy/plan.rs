@@ -12,6 +12,7 @@ use strait_postgres::{Client, quote};
 use strait_proto::v1;
 
 use crate::error::{During, RunError};
+use crate::mapping::Mapped;
 use crate::rows::{Filter, ROW_ALIAS, RowRules};
 
 /// What a chunk should hold: much more than its overhead, much less than a person would want to repeat.
@@ -23,14 +24,22 @@ const CHUNK_PAGES_MIN: u64 = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TablePlan {
     pub(crate) generation: u32,
-    /// What is copied, in this order: all columns but the generated ones.
-    pub(crate) columns: Vec<String>,
+    /// What is copied, in this order: all columns that are carried but the generated ones.
+    pub(crate) columns: Vec<CopiedColumn>,
     /// The table, or the leaves that it is made of.
     pub(crate) relations: Vec<PlannedRelation>,
     /// Chunk numbers are positions in this.
     pub(crate) chunks: Vec<Chunk>,
     /// The rows that are copied; None: all.
     pub(crate) filter: Option<Arc<Filter>>,
+}
+
+/// A column that is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CopiedColumn {
+    pub(crate) source: String,
+    /// Its name at the destination.
+    pub(crate) target: String,
 }
 
 /// A relation with rows of its own.
@@ -68,14 +77,14 @@ impl TablePlan {
 
     /// Takes over the names of the table as it stands now. False where the plan does not describe it any more: other columns,
     /// or other relations.
-    pub(crate) fn refit(&mut self, table: &v1::Table) -> bool {
+    pub(crate) fn refit(&mut self, table: &v1::Table, mapped: &Mapped) -> bool {
         let mut current = relations(table);
         let position = |oid| self.relations.iter().position(|planned| planned.relation_id == oid);
         // Chunks refer to relations by position, so the order stays that of the plan.
         current.sort_by_key(|relation| position(relation.relation_id));
         let oids =
             |relations: &[PlannedRelation]| relations.iter().map(|it| it.relation_id).collect::<Vec<_>>();
-        let fits = self.columns == columns(table) && oids(&self.relations) == oids(&current);
+        let fits = self.columns == copied_columns(table, mapped) && oids(&self.relations) == oids(&current);
         if fits {
             self.relations = current;
         }
@@ -85,7 +94,7 @@ impl TablePlan {
     /// What reads a chunk.
     pub(crate) fn copy_sql(&self, chunk: Chunk) -> String {
         let relation = &self.relations[chunk.relation];
-        let columns: Vec<String> = self.columns.iter().map(|name| quote::identifier(name)).collect();
+        let columns: Vec<String> = self.columns.iter().map(|it| quote::identifier(&it.source)).collect();
         let from = chunk.from_page.map(|page| format!("ctid >= '({page},0)'"));
         let to = chunk.to_page.map(|page| format!("ctid < '({page},0)'"));
         let filter = self.filter.as_ref().map(|filter| filter.sql());
@@ -112,6 +121,7 @@ impl PlannedRelation {
 pub(crate) async fn plan_tables(
     client: &Client,
     tables: &[&v1::Table],
+    mapped: &Mapped,
     generations: &BTreeMap<u32, u32>,
     rules: &RowRules,
 ) -> Result<BTreeMap<u32, TablePlan>, RunError> {
@@ -126,7 +136,7 @@ pub(crate) async fn plan_tables(
         });
         TablePlan {
             generation: generations.get(&table.table_id).copied().unwrap_or_default(),
-            columns: columns(table),
+            columns: copied_columns(table, mapped),
             chunks: chunks.collect(),
             filter: rules.filter(table.table_id).cloned(),
             relations,
@@ -135,9 +145,17 @@ pub(crate) async fn plan_tables(
     Ok(tables.iter().map(|table| (table.table_id, plan(table))).collect())
 }
 
-fn columns(table: &v1::Table) -> Vec<String> {
+/// The columns of a table whose values are copied.
+pub(crate) fn copied_columns(table: &v1::Table, mapped: &Mapped) -> Vec<CopiedColumn> {
     let written = table.columns.iter().filter(|column| column.generated.is_none());
-    written.map(|column| column.name.clone()).collect()
+    let target = |name: &str| match mapped.table(table.table_id) {
+        Some(map) => map.columns.target(name),
+        None => Some(name.to_owned()),
+    };
+    let copied = |column: &v1::Column| {
+        Some(CopiedColumn { target: target(&column.name)?, source: column.name.clone() })
+    };
+    written.filter_map(copied).collect()
 }
 
 fn relations(table: &v1::Table) -> Vec<PlannedRelation> {
@@ -257,7 +275,8 @@ mod tests {
     }
 
     fn plan(table: &v1::Table) -> TablePlan {
-        TablePlan { columns: columns(table), relations: relations(table), ..TablePlan::unknown(1) }
+        let columns = copied_columns(table, &Mapped::default());
+        TablePlan { columns, relations: relations(table), ..TablePlan::unknown(1) }
     }
 
     #[test]
@@ -294,17 +313,19 @@ mod tests {
         let leaf = |relation_id| v1::Leaf { relation_id, ..Default::default() };
         let flat = v1::Table { partitioned: true, leaves: vec![leaf(1), leaf(2)], ..table() };
         let mut copy = plan(&flat);
-        assert!(copy.refit(&v1::Table { leaves: vec![leaf(2), leaf(1)], ..flat.clone() }));
+        assert!(
+            copy.refit(&v1::Table { leaves: vec![leaf(2), leaf(1)], ..flat.clone() }, &Mapped::default())
+        );
         assert_eq!(copy.relations.iter().map(|it| it.relation_id).collect::<Vec<_>>(), [1, 2]);
         for leaves in [vec![leaf(1)], vec![leaf(1), leaf(3)], vec![leaf(1), leaf(2), leaf(3)]] {
-            assert!(!copy.refit(&v1::Table { leaves, ..flat.clone() }));
+            assert!(!copy.refit(&v1::Table { leaves, ..flat.clone() }, &Mapped::default()));
         }
 
         let mut copy = plan(&table());
-        assert!(copy.refit(&v1::Table { name: "renamed".into(), ..table() }));
+        assert!(copy.refit(&v1::Table { name: "renamed".into(), ..table() }, &Mapped::default()));
         assert_eq!(copy.relations[0].name, "renamed");
         let mut wider = table();
         wider.columns.push(column("c", false));
-        assert!(!copy.refit(&wider));
+        assert!(!copy.refit(&wider, &Mapped::default()));
     }
 }

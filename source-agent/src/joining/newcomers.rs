@@ -10,6 +10,7 @@ use strait_proto::v1::{self, TableName};
 
 use crate::capture::record::Record;
 use crate::error::{During, RunError};
+use crate::mapping::{ExtensionMembers, Mapping};
 use crate::pipeline::fits;
 use crate::source::Source;
 
@@ -48,7 +49,7 @@ impl Lookout {
         &mut self,
         client: &Client,
         source: &Source,
-        selection: &v1::ObjectSelection,
+        (selection, mapping): (&v1::ObjectSelection, &Mapping),
         known: &[u32],
         suspended: &[v1::TableState],
     ) -> Result<Newcomers, RunError> {
@@ -77,7 +78,7 @@ impl Lookout {
         let leaves = record.unwrap_or_default().0.leaves.into_values().flatten();
         let leaves: HashSet<u32> = leaves.map(|leaf| leaf.relation_id).collect();
         let known = known.iter().copied().collect();
-        let newcomers = newcomers(&model, &others_by_name, &known, suspended, &leaves);
+        let newcomers = newcomers(&model, mapping, &others_by_name, &known, suspended, &leaves);
         if newcomers.tables.is_empty() {
             self.seen = Some(fingerprint);
         }
@@ -87,16 +88,20 @@ impl Lookout {
 
 fn newcomers(
     model: &v1::SchemaModel,
+    mapping: &Mapping,
     others: &HashMap<(String, String), u32>,
     known: &BTreeSet<u32>,
     suspended: &[v1::TableState],
     leaves: &HashSet<u32>,
 ) -> Newcomers {
     let mut found = Newcomers::default();
+    // Nothing but columns and names is asked of it.
+    let mapped = mapping.apply(model, ExtensionMembers::default(), suspended);
     for state in suspended {
         let table = model.tables.iter().find(|table| table.table_id == state.table_id);
         let name = table.map(|table| TableName::new(&*table.schema, &*table.name));
-        if table.is_some_and(|table| fits(table, state)) && name == state.table {
+        let keeps_name = name.as_ref().map(|name| mapping.target(name)) == state.table;
+        if keeps_name && table.is_some_and(|table| fits(table, state, &mapped)) {
             found.tables.extend(name.map(|name| (state.table_id, name)));
         }
     }
@@ -168,7 +173,7 @@ mod tests {
             ..Default::default()
         };
         let others = [(("s".into(), "new".into()), 2), (("s".into(), "unlogged".into()), 4)].into();
-        let found = newcomers(&model, &others, &[1].into(), &[], &[3].into());
+        let found = newcomers(&model, &Mapping::default(), &others, &[1].into(), &[], &[3].into());
         assert_eq!(found.tables.keys().copied().collect::<Vec<_>>(), [2]);
         let names: Vec<_> = found.left_out.iter().map(|it| &*it.name).collect();
         assert_eq!(names, ["detached", "unlogged"]);

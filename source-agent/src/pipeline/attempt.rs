@@ -15,6 +15,7 @@ use crate::capture::{SnapshotLease, publication, slot};
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
 use crate::joining::Joining;
+use crate::mapping::{ExtensionMembers, Mapped};
 use crate::rows::RowRules;
 use crate::sink::Sink;
 use crate::stream::{Hold, OnceMarker, PutOff, StreamRun, TableMarks};
@@ -96,7 +97,8 @@ impl Attempt<'_> {
         *lease = None;
         let (leaves, rules) = self.leaves(&begun).await?;
         self.run.reporter.enter(TaskState::Incremental).await;
-        let copied = Arc::new(CopyCounters::new(&begun.model, &begun.states));
+        let mapped = Arc::new(self.mapped(&begun.model, &begun.states).await?);
+        let copied = Arc::new(CopyCounters::new(&mapped.model, &begun.states));
         let (marks, hold) = (Arc::new(TableMarks::default()), Hold::default());
         let stream = StreamRun {
             source: &self.run.source,
@@ -104,6 +106,8 @@ impl Attempt<'_> {
             reporter: &self.run.reporter,
             client: Arc::clone(&self.client),
             model: &begun.model,
+            mapping: &self.run.mapping,
+            mapped,
             leaves,
             rules,
             copied,
@@ -147,6 +151,20 @@ impl Attempt<'_> {
         let model = catalog::load(&self.client, &self.run.selection).await;
         let model = model.during("read the catalog of the source")?;
         Ok(self.run.newcomers.as_ref().map_or_else(|| model.clone(), |newcomers| newcomers.part_of(&model)))
+    }
+
+    /// What becomes of a model at the destination. `begun` are the tables that it has.
+    pub(super) async fn mapped(
+        &self,
+        model: &v1::SchemaModel,
+        begun: &[v1::TableState],
+    ) -> Result<Mapped, RunError> {
+        let members = if self.run.mapping.is_identity() {
+            ExtensionMembers::default()
+        } else {
+            ExtensionMembers::read(&self.client).await.during("read what extensions have brought")?
+        };
+        Ok(self.run.mapping.apply(model, members, begun))
     }
 
     /// Takes out of the model what was made after the task began, and says what differs.

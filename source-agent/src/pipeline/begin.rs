@@ -36,8 +36,9 @@ impl Attempt<'_> {
                 "Change `objects` of the task: strait task precheck says what the selection finds.",
             ));
         }
-        reporter.objects(model.skipped.clone()).await;
-        self.sink.apply_schema(&self.with_parents(&model).await?, reporter).await?;
+        let mapped = self.mapped(&self.with_parents(&model).await?, &[]).await?;
+        reporter.objects(mapped.model.skipped.clone()).await;
+        self.sink.apply_schema(&mapped.model, reporter).await?;
 
         reporter.enter(TaskState::FullSync).await;
         let ddl = source.connect().await.during("connect to publish the tables")?;

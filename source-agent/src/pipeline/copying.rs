@@ -7,8 +7,11 @@ use strait_proto::v1::{self, CopyPhase, TaskState};
 
 use super::attempt::{Attempt, Begun, table_name};
 use crate::capture::SnapshotLease;
-use crate::copy::{CopyCounters, CopyRun, PlannedTable, TableCounter, TablePlan, plan_tables};
+use crate::copy::{
+    CopyCounters, CopyRun, PlannedTable, TableCounter, TablePlan, copied_columns, plan_tables,
+};
 use crate::error::RunError;
+use crate::mapping::Mapped;
 use crate::rows::RowRules;
 
 /// What is left of a full copy.
@@ -58,7 +61,8 @@ impl Attempt<'_> {
         lease: Option<&SnapshotLease>,
     ) -> Result<Vec<u32>, RunError> {
         let going_on: Vec<u32> = tables.iter().map(|table| table.table_id).collect();
-        let counters = Arc::new(CopyCounters::new(&begun.model, &begun.states));
+        let mapped = self.mapped(&begun.model, &begun.states).await?;
+        let counters = Arc::new(CopyCounters::new(&mapped.model, &begun.states));
         let run = CopyRun {
             source: self.run.source.clone(),
             sink: self.sink.clone(),
@@ -80,6 +84,7 @@ impl Attempt<'_> {
 
     /// What is not ready, and how it can become so.
     async fn missing(&self, begun: &Begun, lease: &mut Option<SnapshotLease>) -> Result<Missing, RunError> {
+        let mapped = self.mapped(&begun.model, &begun.states).await?;
         let tables: HashMap<u32, &v1::Table> =
             begun.model.tables.iter().map(|table| (table.table_id, table)).collect();
         if let Some(standing) = lease
@@ -88,7 +93,7 @@ impl Attempt<'_> {
             *lease = None;
         }
         if let Some(lease) = lease {
-            self.plan_begun(begun, &tables, lease).await?;
+            self.plan_begun(begun, &tables, &mapped, lease).await?;
         }
         let mut missing = Missing::default();
         for state in begun.states.iter().filter(|state| state.phase() != CopyPhase::Ready) {
@@ -96,15 +101,16 @@ impl Attempt<'_> {
             let table = tables.get(&state.table_id).copied();
             if state.phase() == CopyPhase::Suspended {
                 // It joins again beside the stream, but under its old name alone.
-                let joins =
-                    |table: &v1::Table| self.run.lets_join() && state.table == Some(table_name(table));
-                if table.is_some_and(|table| fits(table, state) && !joins(table)) {
+                let joins = |table: &v1::Table| {
+                    self.run.lets_join() && state.table == Some(self.run.mapping.target(&table_name(table)))
+                };
+                if table.is_some_and(|table| fits(table, state, &mapped) && !joins(table)) {
                     missing.again.push(state.table_id);
                 }
                 continue;
             }
             let plan = match (table, lease.as_mut()) {
-                (Some(table), Some(lease)) => plan_of(state, table, lease),
+                (Some(table), Some(lease)) => plan_of(state, table, &mapped, lease),
                 _ => None,
             };
             match (plan, table) {
@@ -127,6 +133,7 @@ impl Attempt<'_> {
         &self,
         begun: &Begun,
         tables: &HashMap<u32, &v1::Table>,
+        mapped: &Mapped,
         lease: &mut SnapshotLease,
     ) -> Result<(), RunError> {
         let fresh = begun.states.iter().filter(|state| {
@@ -139,26 +146,31 @@ impl Attempt<'_> {
         let tables: Vec<&v1::Table> = generations.keys().filter_map(|id| tables.get(id).copied()).collect();
         if !tables.is_empty() {
             let rules = RowRules::recorded(&self.record().await?);
-            lease.plans.extend(plan_tables(&self.client, &tables, &generations, &rules).await?);
+            lease.plans.extend(plan_tables(&self.client, &tables, mapped, &generations, &rules).await?);
         }
         Ok(())
     }
 }
 
 /// Whether a suspended table can begin over: the destination has a column for each that is written.
-pub(crate) fn fits(table: &v1::Table, state: &v1::TableState) -> bool {
-    let mut written = table.columns.iter().filter(|column| column.generated.is_none());
+pub(crate) fn fits(table: &v1::Table, state: &v1::TableState, mapped: &Mapped) -> bool {
+    let mut written = copied_columns(table, mapped).into_iter();
     !state.destination_columns.is_empty()
-        && written.all(|column| state.destination_columns.contains(&column.name))
+        && written.all(|column| state.destination_columns.contains(&column.target))
 }
 
 /// The plan that a table's ledger belongs to, if the table can go on by it.
-fn plan_of(state: &v1::TableState, table: &v1::Table, lease: &mut SnapshotLease) -> Option<TablePlan> {
+fn plan_of(
+    state: &v1::TableState,
+    table: &v1::Table,
+    mapped: &Mapped,
+    lease: &mut SnapshotLease,
+) -> Option<TablePlan> {
     if state.begin_lsn != lease.consistent_point.0 {
         return None;
     }
     let plan = lease.plans.get_mut(&state.table_id)?;
-    (plan.generation == state.generation && plan.refit(table)).then(|| plan.clone())
+    (plan.generation == state.generation && plan.refit(table, mapped)).then(|| plan.clone())
 }
 
 fn planned(state: &v1::TableState, table: &v1::Table, plan: TablePlan, copied: bool) -> PlannedTable {

@@ -29,6 +29,7 @@ pub(crate) use copying::fits;
 use crate::capture::SnapshotLease;
 use crate::error::RunError;
 use crate::joining::Memory;
+use crate::mapping::Mapping;
 use crate::reporter::Reporter;
 use crate::source::Source;
 use crate::stream::{OnceMarker, PutOff};
@@ -38,6 +39,7 @@ pub(crate) struct Run {
     pub(crate) source: Source,
     pub(crate) assign: v1::Assign,
     pub(crate) selection: v1::ObjectSelection,
+    pub(crate) mapping: Mapping,
     pub(crate) reporter: Reporter,
     /// Everything that the run spawns, so that its end can be waited for.
     pub(crate) tracker: TaskTracker,
@@ -79,6 +81,7 @@ impl Run {
             copy_connections: self.copy_connections,
             heartbeat,
             throttle: self.throttle.clone(),
+            mapping: self.mapping.clone(),
             newcomers: Some(Newcomers { task: self.source.clone(), tables }),
             joining: Mutex::default(),
         }

@@ -5,11 +5,11 @@ use strait_proto::v1::{self, PrecheckItem, PrecheckOutcome};
 /// Names in a detail or statements in a remedy; with more, the rest is counted.
 const LIST_MAX: usize = 50;
 
-pub(super) fn passed(name: &str, detail: impl Into<String>) -> PrecheckItem {
+pub(crate) fn passed(name: &str, detail: impl Into<String>) -> PrecheckItem {
     item(name, PrecheckOutcome::Passed, detail.into(), String::new(), String::new())
 }
 
-pub(super) fn warning(
+pub(crate) fn warning(
     name: &str,
     detail: impl Into<String>,
     cause: impl Into<String>,
@@ -18,7 +18,7 @@ pub(super) fn warning(
     item(name, PrecheckOutcome::Warning, detail.into(), cause.into(), remedy.into())
 }
 
-pub(super) fn failed(
+pub(crate) fn failed(
     name: &str,
     detail: impl Into<String>,
     cause: impl Into<String>,
@@ -28,17 +28,17 @@ pub(super) fn failed(
 }
 
 /// Failed for a reason that is told already.
-pub(super) fn failed_by(name: &str, failure: &v1::Failure) -> PrecheckItem {
+pub(crate) fn failed_by(name: &str, failure: &v1::Failure) -> PrecheckItem {
     failed(name, "", &*failure.cause, &*failure.remedy)
 }
 
 /// Lists things without end: `a, b and 17 more`.
-pub(super) fn list<T: ToString>(things: impl IntoIterator<Item = T>) -> String {
+pub(crate) fn list<T: ToString>(things: impl IntoIterator<Item = T>) -> String {
     bounded(things, ", ")
 }
 
 /// Statements, a line each.
-pub(super) fn statements<T: ToString>(statements: impl IntoIterator<Item = T>) -> String {
+pub(crate) fn statements<T: ToString>(statements: impl IntoIterator<Item = T>) -> String {
     bounded(statements, "\n")
 }
 

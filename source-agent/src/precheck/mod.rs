@@ -5,7 +5,7 @@
 
 mod filters;
 mod heartbeat;
-mod item;
+pub(crate) mod item;
 mod objects;
 mod server;
 mod summary;
@@ -15,6 +15,7 @@ use strait_postgres::{Client, Error, catalog};
 use strait_proto::v1::{self, PrecheckItem};
 
 use crate::error::{During, RunError};
+use crate::mapping::{self, ExtensionMembers, Mapping};
 use crate::source::Source;
 
 use item::{failed, failed_by, passed};
@@ -23,6 +24,7 @@ use item::{failed, failed_by, passed};
 pub(crate) async fn run(
     source: &Source,
     selection: &v1::ObjectSelection,
+    mapping: &Mapping,
 ) -> Result<(v1::PrecheckResult, Option<impl Future<Output = ()> + use<>>), RunError> {
     const DOING: &str = "check the source";
     let client = match source.connect().await {
@@ -45,12 +47,15 @@ pub(crate) async fn run(
     let model = catalog::load(&client, selection).await.during(DOING)?;
     items.extend(objects::check(&client, selection, &model).await.during(DOING)?);
     items.extend(filters::check(&client, selection, &model).await.during(DOING)?);
+    let members = ExtensionMembers::read(&client).await.during(DOING)?;
+    let mapped = mapping.apply(&model, members, &[]);
+    items.extend(mapping::check(&client, mapping, &model, &mapped).await.during(DOING)?);
     if !server.version.streams_messages() {
         items.push(heartbeat::check(&client).await.during(DOING)?);
     }
     let identity = identity.ok();
     let (summary, probe) =
-        summary::summarise(client, server.version, identity, &model).await.during(DOING)?;
+        summary::summarise(client, server.version, identity, &model, &mapped).await.during(DOING)?;
     Ok((v1::PrecheckResult { items, source: Some(summary) }, Some(probe)))
 }
 

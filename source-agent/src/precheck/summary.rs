@@ -6,6 +6,8 @@ use strait_postgres::replication::SystemIdentity;
 use strait_postgres::{Client, Error, ServerVersion};
 use strait_proto::v1;
 
+use crate::mapping::Mapped;
+
 /// How long the probe lock is held: until the sink-agent has looked for it.
 const PROBE_TIME: Duration = Duration::from_secs(60);
 
@@ -33,6 +35,7 @@ pub(super) async fn summarise(
     version: ServerVersion,
     identity: Option<SystemIdentity>,
     model: &v1::SchemaModel,
+    mapped: &Mapped,
 ) -> Result<(v1::SourceSummary, impl Future<Output = ()> + use<>), Error> {
     let tables: Vec<u32> = model.tables.iter().map(|table| table.table_id).collect();
     let extension_types = client.query(EXTENSION_TYPES, &[&tables]).await?;
@@ -45,7 +48,7 @@ pub(super) async fn summarise(
         probe_lock: probe_lock(&client).await?,
         encoding: encoding.try_get(0)?,
         size_bytes: model.tables.iter().map(|table| table.size_bytes).sum(),
-        tables: model.tables.iter().map(|it| v1::TableName::new(&*it.schema, &*it.name)).collect(),
+        tables: mapped.model.tables.iter().map(|it| v1::TableName::new(&*it.schema, &*it.name)).collect(),
         extension_types: extension_types
             .iter()
             .map(|row| {

@@ -27,7 +27,7 @@ use crate::capture::record::Record;
 
 pub(crate) use filter::{Filter, RESERVED_NAMES, ROW_ALIAS, not_evaluated};
 pub(crate) use stage::Stage;
-pub(crate) use transition::FilteredRelation;
+pub(crate) use transition::{Described, FilteredRelation};
 
 /// The rules of a task's tables, by their oids.
 #[derive(Debug, Clone, Default)]

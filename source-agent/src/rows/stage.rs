@@ -88,6 +88,7 @@ impl Stage {
             match (change.change, filtered) {
                 (Some(Kind::Row(row)), Some(relation)) => {
                     let settled = relation.read(&row).and_then(|read| relation.settle(row, read, verdict));
+                    let settled = settled.and_then(|row| row.map(|row| relation.outward(row)).transpose());
                     let settled = settled.map_err(|error| relation.put_off(error))?;
                     changes.extend(settled.map(|row| v1::Change { change: Some(Kind::Row(row)) }));
                 }

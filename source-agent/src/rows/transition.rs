@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use strait_postgres::pgoutput::{RelationColumn, TupleData, TupleValue};
 use strait_proto::v1::{self, RowOperation, TableName};
 use tokio::sync::OnceCell;
@@ -17,6 +18,7 @@ use tokio::sync::OnceCell;
 use super::evaluate::{Evaluator, Values};
 use super::filter::Filter;
 use crate::error::RunError;
+use crate::mapping::Projection;
 
 /// A relation of the stream, as it was described there, with the condition on its rows.
 pub(crate) struct FilteredRelation {
@@ -30,7 +32,18 @@ pub(crate) struct FilteredRelation {
     covered: bool,
     /// The transaction in progress that it was described to, which may see types that nobody else sees.
     in_progress: Option<u32>,
+    /// What of a row is sent.
+    outward: Projection,
     pub(super) evaluator: OnceCell<Evaluator>,
+}
+
+/// How the stream describes a relation.
+pub(crate) struct Described {
+    pub(crate) relation_id: u32,
+    /// The source's.
+    pub(crate) columns: Vec<RelationColumn>,
+    /// The transaction in progress that it is described to.
+    pub(crate) in_progress: Option<u32>,
 }
 
 /// A change, taken apart.
@@ -59,18 +72,19 @@ pub(super) struct Verdict {
 }
 
 impl FilteredRelation {
-    /// `in_progress`: the transaction in progress that it is described to.
+    /// `outward`: what of a row that stays is sent.
     pub(crate) fn new(
         table: TableName,
-        relation_id: u32,
         filter: Arc<Filter>,
-        columns: Vec<RelationColumn>,
-        in_progress: Option<u32>,
+        described: Described,
+        outward: Projection,
     ) -> Self {
+        let Described { relation_id, columns, in_progress } = described;
         let used: Vec<usize> =
             (0..columns.len()).filter(|position| filter.may_use(&columns[*position].name)).collect();
         let covered = used.iter().all(|position| columns[*position].key);
-        Self { table, relation_id, filter, columns, used, covered, in_progress, evaluator: OnceCell::new() }
+        let evaluator = OnceCell::new();
+        Self { table, relation_id, filter, columns, used, covered, in_progress, outward, evaluator }
     }
 
     /// What an error about a transaction in progress means: it has to come whole.
@@ -85,20 +99,11 @@ impl FilteredRelation {
 
     /// Takes a change apart.
     pub(super) fn read(&self, change: &v1::RowChange) -> Result<Row, RunError> {
-        let values = |bytes: &bytes::Bytes| -> Result<Option<Vec<TupleValue>>, RunError> {
+        let values = |bytes: &Bytes| -> Result<Option<Vec<TupleValue>>, RunError> {
             if bytes.is_empty() {
                 return Ok(None);
             }
-            let tuple = TupleData::new(bytes.clone());
-            let tuple =
-                tuple.map_err(|error| RunError::transient(format!("read a row of the stream: {error}")))?;
-            if tuple.column_count() != self.columns.len() {
-                return Err(RunError::transient(format!(
-                    "a row of {} has other columns than it",
-                    self.table
-                )));
-            }
-            Ok(Some(tuple.values().collect()))
+            Ok(Some(self.tuple(bytes)?.values().collect()))
         };
         let old = values(&change.old_tuple)?;
         let mut new = values(&change.new_tuple)?;
@@ -143,6 +148,25 @@ impl FilteredRelation {
                 }
             }
         })
+    }
+
+    /// The part of a change that is sent.
+    pub(super) fn outward(&self, change: v1::RowChange) -> Result<v1::RowChange, RunError> {
+        let sent = |bytes: Bytes| -> Result<Bytes, RunError> {
+            if bytes.is_empty() { Ok(bytes) } else { Ok(self.outward.tuple(&self.tuple(&bytes)?)) }
+        };
+        let (old_tuple, new_tuple) = (sent(change.old_tuple)?, sent(change.new_tuple)?);
+        Ok(v1::RowChange { old_tuple, new_tuple, ..change })
+    }
+
+    fn tuple(&self, bytes: &Bytes) -> Result<TupleData, RunError> {
+        let tuple = TupleData::new(bytes.clone());
+        let tuple =
+            tuple.map_err(|error| RunError::transient(format!("read a row of the stream: {error}")))?;
+        if tuple.column_count() == self.columns.len() {
+            return Ok(tuple);
+        }
+        Err(RunError::transient(format!("a row of {} has other columns than it", self.table)))
     }
 
     fn insert(&self, change: &v1::RowChange, row: Row) -> Result<v1::RowChange, RunError> {
@@ -220,13 +244,9 @@ mod tests {
         let column =
             |name: &str, key| RelationColumn { key, name: name.into(), type_oid: 25, type_modifier: -1 };
         let columns = vec![column("id", true), column("kind", full), column("body", full)];
-        FilteredRelation::new(
-            TableName::new("s", "t"),
-            1,
-            Arc::new(Filter::new("kind = 'x'".into())),
-            columns,
-            None,
-        )
+        let described = Described { relation_id: 1, columns, in_progress: None };
+        let filter = Arc::new(Filter::new("kind = 'x'".into()));
+        FilteredRelation::new(TableName::new("s", "t"), filter, described, Projection::default())
     }
 
     /// Words, `-` for NULL and `~` for unchanged.

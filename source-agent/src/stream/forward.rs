@@ -167,7 +167,7 @@ impl Forward {
         }
         match leaves.table_of(relation.relation_id) {
             Some((table_id, leaf)) => {
-                self.shape.adopt(relation, table_id, leaf.clone());
+                self.shape.adopt(relation, table_id, leaf.clone())?;
             }
             None => {
                 let name = format!("{}.{}", relation.schema, relation.name);

@@ -36,6 +36,7 @@ use crate::capture::leaves::Leaves;
 use crate::capture::slot::parse_lsn;
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
+use crate::mapping::{Mapped, Mapping};
 use crate::metrics::StreamMetrics;
 use crate::reporter::Reporter;
 use crate::rows::{RowRules, Stage};
@@ -54,6 +55,9 @@ pub(crate) struct StreamRun<'a> {
     pub(crate) client: Arc<Client>,
     /// The task's tables that exist, without what was made since.
     pub(crate) model: &'a v1::SchemaModel,
+    pub(crate) mapping: &'a Mapping,
+    /// What becomes of the model at the destination.
+    pub(crate) mapped: Arc<Mapped>,
     pub(crate) leaves: Leaves,
     /// What the tables began with.
     pub(crate) rules: RowRules,
@@ -88,7 +92,8 @@ impl StreamRun<'_> {
         for state in ready.tables.iter().filter(|state| state.phase() == CopyPhase::Suspended) {
             positions.marks.mark(&suspended(state));
         }
-        let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known(), self.rules.clone());
+        let (leaves, rules) = (self.leaves.known(), self.rules.clone());
+        let tables = TableSet::begun(&ready.tables, &self.mapped, leaves, rules);
         let stop = CancellationToken::new();
         let catalog = Catalog {
             client: Arc::clone(&self.client),
@@ -136,9 +141,9 @@ impl StreamRun<'_> {
             catalog,
             tables: &published,
             rules: &self.rules,
-            watch: TableWatch::new(&ready.tables),
+            watch: TableWatch::new(&ready.tables, self.mapping),
             positions: &positions,
-            sequences: SequenceSync::new(self.model),
+            sequences: SequenceSync::new(self.model, Arc::clone(&self.mapped)),
         };
         let progress = ProgressReport {
             source: self.source,
@@ -162,7 +167,9 @@ impl StreamRun<'_> {
             ended = fulfilled => ended,
         };
         if ended.is_ok() {
-            SequenceSync::new(self.model).transfer(&self.client, self.sink, self.reporter).await?;
+            SequenceSync::new(self.model, Arc::clone(&self.mapped))
+                .transfer(&self.client, self.sink, self.reporter)
+                .await?;
             stop.cancel();
             reader.await??;
         }

@@ -1,25 +1,29 @@
 //! Carries the positions of sequences over. They are not part of the change stream.
 
+use std::sync::Arc;
+
 use strait_postgres::Client;
 use strait_postgres::catalog::{SequenceReference, read_sequences};
 use strait_proto::v1;
 use tokio_postgres::error::SqlState;
 
 use crate::error::{During, RunError};
+use crate::mapping::Mapped;
 use crate::reporter::Reporter;
 use crate::sink::Sink;
 
 /// The sequences of a task, and what the destination was last told about them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SequenceSync {
     sequences: Vec<SequenceReference>,
+    mapped: Arc<Mapped>,
     told: Vec<v1::SequenceValue>,
 }
 
 impl SequenceSync {
     /// The sequences of the model, those of identity columns included.
-    pub(crate) fn new(model: &v1::SchemaModel) -> Self {
-        Self { sequences: SequenceReference::all(model), told: Vec::new() }
+    pub(crate) fn new(model: &v1::SchemaModel, mapped: Arc<Mapped>) -> Self {
+        Self { sequences: SequenceReference::all(model), mapped, told: Vec::new() }
     }
 
     /// Reads all, and sets those that moved.
@@ -37,13 +41,18 @@ impl SequenceSync {
             }
             values => values.during(DOING)?,
         };
-        let moved: Vec<v1::SequenceValue> =
-            values.iter().filter(|value| !self.told.contains(value)).cloned().collect();
+        let moved = values.iter().filter(|value| !self.told.contains(value));
+        let moved: Vec<v1::SequenceValue> = moved.map(|value| self.at_destination(value)).collect();
         if !moved.is_empty() {
             sink.set_sequences(moved).await?;
             self.told = values;
         }
         Ok(())
+    }
+
+    fn at_destination(&self, value: &v1::SequenceValue) -> v1::SequenceValue {
+        let sequence = value.sequence.as_ref().map(|name| self.mapped.sequence(name));
+        v1::SequenceValue { sequence, ..value.clone() }
     }
 
     async fn forget_dropped(&mut self, client: &Client, reporter: &Reporter) -> Result<(), RunError> {

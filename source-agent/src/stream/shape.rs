@@ -22,7 +22,8 @@ use super::truncate;
 use crate::capture::heartbeat;
 use crate::capture::record::LeafRecord;
 use crate::error::RunError;
-use crate::rows::FilteredRelation;
+use crate::mapping::Projection;
+use crate::rows::{Described, FilteredRelation};
 use in_progress::{Block, InProgress};
 
 /// The prefix of Strait's own logical messages.
@@ -70,6 +71,8 @@ struct Mapped {
     order: u64,
     begin_lsn: Lsn,
     definition: v1::RelationDefinition,
+    /// Which values of a tuple are sent; of a filtered table all, until its condition was evaluated.
+    projection: Projection,
     /// Its table has a condition.
     filtered: Option<Arc<FilteredRelation>>,
     /// The sink has this definition.
@@ -129,7 +132,7 @@ impl Shape {
         match message {
             LogicalMessage::Begin(begin) => self.begin(begin)?,
             LogicalMessage::Commit(commit) => return self.commit(commit.commit_lsn, commit.end_lsn, changes),
-            LogicalMessage::Relation(relation) => return Ok(self.relation(relation)),
+            LogicalMessage::Relation(relation) => return self.relation(relation),
             LogicalMessage::Insert { relation_id, new } => {
                 self.row(relation_id, RowOperation::Insert, None, Some(new), changes)?;
             }
@@ -182,7 +185,12 @@ impl Shape {
     }
 
     /// An unknown relation is a leaf of this table.
-    pub(super) fn adopt(&mut self, relation: Relation, table_id: u32, leaf: LeafRecord) -> Step {
+    pub(super) fn adopt(
+        &mut self,
+        relation: Relation,
+        table_id: u32,
+        leaf: LeafRecord,
+    ) -> Result<Step, RunError> {
         self.tables.adopt(table_id, leaf);
         self.relation(relation)
     }
@@ -228,38 +236,41 @@ impl Shape {
         }
     }
 
-    fn relation(&mut self, relation: Relation) -> Step {
+    fn relation(&mut self, mut relation: Relation) -> Result<Step, RunError> {
         let relation_id = relation.relation_id;
         if heartbeat::is_table(&relation.schema, &relation.name) {
             let content = relation.columns.iter().position(|column| column.name == heartbeat::CONTENT);
             let known = content.map_or(Known::Ignored, Known::Heartbeat);
             self.relations_here().insert(relation_id, known);
-            return Step::Done;
+            return Ok(Step::Done);
         }
         let Some(table) = self.tables.of_relation(relation_id) else {
-            return match self.relations.get(&relation_id) {
+            return Ok(match self.relations.get(&relation_id) {
                 Some(Known::Ignored) => {
                     self.relations_here().insert(relation_id, Known::Ignored);
                     Step::Done
                 }
                 _ => Step::Unknown(relation),
-            };
+            });
         };
         let target = table.name.clone();
         let target = target.unwrap_or_else(|| v1::TableName::new(&*relation.schema, &*relation.name));
         let (table_id, begin_lsn) = (table.table_id, table.begin_lsn);
+        let source_columns = relation.columns.clone();
+        let mut projection = Projection::apply(&mut relation, table.map.as_ref())?;
         let filtered = self.tables.filter(table_id).map(|filter| {
-            let (columns, in_progress) = (relation.columns.clone(), self.block_xid());
-            Arc::new(FilteredRelation::new(target.clone(), relation_id, filter, columns, in_progress))
+            let outward = std::mem::take(&mut projection);
+            let described = Described { relation_id, columns: source_columns, in_progress: self.block_xid() };
+            Arc::new(FilteredRelation::new(target.clone(), filter, described, outward))
         });
         let definition = definition(relation, table_id, target);
         self.definitions += 1;
         let order = self.definitions;
         let relations = self.relations_here();
         let announced = has_announced(relations, &definition);
-        let mapped = Mapped { order, begin_lsn, definition, filtered, announced };
+        let mapped = Mapped { order, begin_lsn, definition, projection, filtered, announced };
         relations.insert(relation_id, Known::Mapped(Box::new(mapped)));
-        Step::Done
+        Ok(Step::Done)
     }
 
     /// The relations described to whoever is being read: a transaction in progress knows only its own.
@@ -299,7 +310,7 @@ impl Shape {
         open.announce(changes);
         mapped.announce(changes);
         self.filtered = mapped.filtered.clone();
-        changes.push(row_change(relation_id, operation, old, new));
+        changes.push(row_change(relation_id, operation, &mapped.projection, old, new));
         Ok(())
     }
 
@@ -364,20 +375,21 @@ fn has_announced(relations: &HashMap<u32, Known>, definition: &v1::RelationDefin
 fn row_change(
     relation_id: u32,
     operation: RowOperation,
+    projection: &Projection,
     old: Option<OldTuple>,
     new: Option<TupleData>,
 ) -> v1::Change {
     let (old_tuple, old_is_full) = match old {
         None => (Bytes::new(), false),
-        Some(OldTuple::Key(tuple)) => (tuple.as_bytes(), false),
-        Some(OldTuple::Full(tuple)) => (tuple.as_bytes(), true),
+        Some(OldTuple::Key(tuple)) => (projection.tuple(&tuple), false),
+        Some(OldTuple::Full(tuple)) => (projection.tuple(&tuple), true),
     };
     let row = v1::RowChange {
         relation_id,
         operation: operation.into(),
         old_tuple,
         old_is_full,
-        new_tuple: new.map(|tuple| tuple.as_bytes()).unwrap_or_default(),
+        new_tuple: new.map(|tuple| projection.tuple(&tuple)).unwrap_or_default(),
     };
     v1::Change { change: Some(Kind::Row(row)) }
 }

@@ -23,6 +23,7 @@ pub(super) fn shape() -> Shape {
     let table = |table_id, begin, leaves| SyncedTable {
         table_id,
         name: Some(v1::TableName::new("s", format!("t{table_id}"))),
+        map: None,
         begin_lsn: Lsn(begin),
         leaves,
     };
@@ -223,7 +224,7 @@ fn unknown_relations_are_looked_up_once() {
     shape.message(begin(1500), &mut changes).unwrap();
     let step = shape.message(relation(13, &["id"]), &mut changes).unwrap();
     assert_eq!(step, Step::Unknown(described(13, &["id"])));
-    assert_eq!(shape.adopt(described(13, &["id"]), 10, leaf(13, "a >= 9")), Step::Done);
+    assert_eq!(shape.adopt(described(13, &["id"]), 10, leaf(13, "a >= 9")).unwrap(), Step::Done);
 
     let step = shape.message(relation(14, &["id"]), &mut changes).unwrap();
     assert_eq!(step, Step::Unknown(described(14, &["id"])));

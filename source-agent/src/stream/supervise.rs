@@ -40,7 +40,7 @@ pub(super) struct Supervision<'a> {
     /// The published tables that exist.
     pub(super) tables: &'a [u32],
     pub(super) rules: &'a RowRules,
-    pub(super) watch: TableWatch,
+    pub(super) watch: TableWatch<'a>,
     pub(super) positions: &'a Positions,
     pub(super) sequences: SequenceSync,
 }

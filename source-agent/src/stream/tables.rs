@@ -7,16 +7,19 @@ use strait_proto::v1::CopyPhase;
 use strait_proto::{Lsn, v1};
 
 use crate::capture::record::LeafRecord;
+use crate::mapping::{Mapped, TableMap};
 use crate::rows::{Filter, RowRules};
 
 /// A table of the task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct SyncedTable {
     pub(super) table_id: u32,
     /// Its name at the destination. None where that is not known: its changes come with the source's name then.
     pub(super) name: Option<v1::TableName>,
     /// Its changes count if and only if their commit_lsn is at or past this.
     pub(super) begin_lsn: Lsn,
+    /// What becomes of its columns; None where the source does not have the table any more.
+    pub(super) map: Option<TableMap>,
     /// Non-empty for a flattened table: every leaf known, those that went included.
     pub(super) leaves: Vec<LeafRecord>,
 }
@@ -42,11 +45,12 @@ impl TableSet {
     /// The tables that the destination has begun.
     pub(super) fn begun(
         states: &[v1::TableState],
-        model: &v1::SchemaModel,
+        mapped: &Mapped,
         leaves: &BTreeMap<u32, Vec<LeafRecord>>,
         rules: RowRules,
     ) -> Self {
-        let names: HashMap<u32, v1::TableName> = model
+        let names: HashMap<u32, v1::TableName> = mapped
+            .model
             .tables
             .iter()
             .map(|table| (table.table_id, v1::TableName::new(&*table.schema, &*table.name)))
@@ -55,6 +59,7 @@ impl TableSet {
             table_id: state.table_id,
             // As the destination calls it, whatever has become of its name since.
             name: state.table.clone().or_else(|| names.get(&state.table_id).cloned()),
+            map: mapped.table(state.table_id).cloned(),
             begin_lsn: match state.phase() {
                 // Its changes do not count until it has begun over, and are not sent.
                 CopyPhase::Suspended | CopyPhase::Copying => Lsn(u64::MAX),

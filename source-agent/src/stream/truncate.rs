@@ -51,7 +51,13 @@ fn by_bounds(table: &SyncedTable, relations: &BTreeSet<u32>, mapped: &mut Mapped
         if leaf.bounds.is_empty() {
             return Err(uncertain(table_id, &leaf.schema, &leaf.name));
         }
-        mapped.relations.push(v1::TruncatedRelation { table_id, condition: leaf.bounds.clone() });
+        let condition = match &table.map {
+            Some(map) => {
+                map.expression(&leaf.bounds).map_err(|_| uncertain(table_id, &leaf.schema, &leaf.name))?
+            }
+            None => leaf.bounds.clone(),
+        };
+        mapped.relations.push(v1::TruncatedRelation { table_id, condition });
         mapped.bounded.push((table_id, leaf.relation_id));
     }
     Ok(())
@@ -83,7 +89,7 @@ mod tests {
     }
 
     fn table(table_id: u32, begin: u64, leaves: Vec<LeafRecord>) -> SyncedTable {
-        SyncedTable { table_id, name: None, begin_lsn: Lsn(begin), leaves }
+        SyncedTable { table_id, name: None, map: None, begin_lsn: Lsn(begin), leaves }
     }
 
     fn tables() -> TableSet {

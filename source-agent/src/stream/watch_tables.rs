@@ -8,19 +8,22 @@ use strait_proto::v1::{CopyPhase, TableIssue, TableIssueKind, TableName, TableSt
 
 use super::marks::TableMarks;
 use crate::error::{During, RunError};
+use crate::mapping::Mapping;
 use crate::reporter::Reporter;
 
 /// The tables of the task, as the destination calls them.
 #[derive(Debug)]
-pub(super) struct TableWatch {
+pub(super) struct TableWatch<'a> {
+    mapping: &'a Mapping,
     tables: Vec<(u32, TableName)>,
 }
 
-impl TableWatch {
+impl<'a> TableWatch<'a> {
     /// Watches what is not suspended: that alone says more about a table.
-    pub(super) fn new(states: &[TableState]) -> Self {
+    pub(super) fn new(states: &[TableState], mapping: &'a Mapping) -> Self {
         let tables = states.iter().filter(|state| state.phase() != CopyPhase::Suspended);
-        Self { tables: tables.filter_map(|state| Some((state.table_id, state.table.clone()?))).collect() }
+        let tables = tables.filter_map(|state| Some((state.table_id, state.table.clone()?))).collect();
+        Self { mapping, tables }
     }
 
     /// Compares with the catalog, and marks what differs.
@@ -45,7 +48,7 @@ impl TableWatch {
             present.insert(row.try_get::<_, u32>("oid").during(DOING)?, name);
         }
         for (table_id, name) in &self.tables {
-            match issue(name, present.get(table_id)) {
+            match self.issue(name, present.get(table_id)) {
                 None => marks.clear(name),
                 Some(issue) => {
                     marks.mark(&issue);
@@ -54,6 +57,11 @@ impl TableWatch {
             }
         }
         Ok(())
+    }
+
+    fn issue(&self, name: &TableName, present: Option<&TableName>) -> Option<TableIssue> {
+        let leads_there = present.is_some_and(|present| self.mapping.target(present) == *name);
+        if leads_there { None } else { issue(name, present) }
     }
 }
 

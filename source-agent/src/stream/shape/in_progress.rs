@@ -71,7 +71,7 @@ impl Shape {
         changes: &mut Vec<v1::Change>,
     ) -> Result<Step, RunError> {
         match message {
-            LogicalMessage::Relation(relation) => return Ok(self.relation(relation)),
+            LogicalMessage::Relation(relation) => return self.relation(relation),
             LogicalMessage::Insert { relation_id, new } => {
                 self.row_in_block(xid, relation_id, RowOperation::Insert, None, Some(new), changes)?;
             }
@@ -172,9 +172,9 @@ impl Shape {
         if let Some(Known::Mapped(mapped)) = transaction.relations.get_mut(&relation_id) {
             mapped.announce(changes);
             filtered = mapped.filtered.clone();
+            changes.push(row_change(relation_id, operation, &mapped.projection, old, new));
         }
         self.filtered = filtered;
-        changes.push(row_change(relation_id, operation, old, new));
         Ok(())
     }
 

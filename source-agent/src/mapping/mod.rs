@@ -1,0 +1,107 @@
+//! Where the source's objects go at the destination: schemas, tables and columns under other names, columns left out, keys and
+//! types of the destination's own.
+//!
+//! ```text
+//!  task ──► Mapping: rules by name ──► Mapped: one schema model at the destination, and per table_id a TableMap
+//!                                         │ model ─► the sink's DDL       │ TableMap ─► copy, change stream, bounds
+//! ```
+//!
+//! Pure: rules and a source model in, a destination model out. At the source everything is kept by `table_id` and the source's
+//! names; the sink is sent the destination's names alone, and no value of a column that is left out. Nothing of it is
+//! remembered: the same task and the same catalog give the same answer.
+
+mod check;
+mod columns;
+mod expression;
+mod lexer;
+mod model;
+mod names;
+mod projection;
+mod types;
+
+use strait_postgres::catalog::options_of;
+use strait_proto::v1::{self, NameCase, TableName};
+
+pub(crate) use check::check;
+pub(crate) use columns::ColumnMap;
+pub(crate) use model::Mapped;
+pub(crate) use names::{ExtensionMembers, TableMap};
+pub(crate) use projection::Projection;
+
+/// The rules of a task.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Mapping {
+    selection: v1::ObjectSelection,
+    case: NameCase,
+}
+
+impl Mapping {
+    pub(crate) fn new(spec: Option<&v1::TaskSpec>) -> Self {
+        let selection = spec.and_then(|spec| spec.objects.clone()).unwrap_or_default();
+        Self { selection, case: spec.map_or(NameCase::Unspecified, v1::TaskSpec::name_case) }
+    }
+
+    /// Whether every name and column stays as it is.
+    pub(crate) fn is_identity(&self) -> bool {
+        let says_nothing = |options: &v1::TableOptions| {
+            options.rename.is_none()
+                && options.columns.is_empty()
+                && options.primary_key.is_empty()
+                && options.column_types.is_empty()
+        };
+        matches!(self.case, NameCase::Unspecified | NameCase::Source)
+            && self.selection.include.iter().filter_map(|it| it.options.as_ref()).all(says_nothing)
+    }
+
+    /// A name that nothing renames.
+    fn cased(&self, name: &str) -> String {
+        match self.case {
+            NameCase::Lower => name.to_lowercase(),
+            NameCase::Upper => name.to_uppercase(),
+            NameCase::Unspecified | NameCase::Source => name.to_owned(),
+        }
+    }
+
+    /// Where what is no table goes: only an include of a whole schema renames that.
+    fn schema(&self, source: &str) -> String {
+        let whole = v1::ObjectSelection {
+            include: self.selection.include.iter().filter(|it| it.table.is_empty()).cloned().collect(),
+            ..Default::default()
+        };
+        let renamed = options_of(&whole, source, "").rename.map(|rename| rename.schema);
+        renamed.filter(|schema| !schema.is_empty()).unwrap_or_else(|| self.cased(source))
+    }
+
+    fn options(&self, table: &TableName) -> v1::TableOptions {
+        options_of(&self.selection, &table.schema, &table.name)
+    }
+
+    /// The destination's name of a table.
+    pub(crate) fn target(&self, table: &TableName) -> TableName {
+        let rename = self.options(table).rename.unwrap_or_default();
+        let or = |renamed: String, otherwise: &str| {
+            if renamed.is_empty() { self.cased(otherwise) } else { renamed }
+        };
+        TableName::new(or(rename.schema, &table.schema), or(rename.table, &table.name))
+    }
+
+    /// The name by which the rules of a table are found that has begun as `begun` at the destination: its own, unless it was
+    /// renamed at the source since. Then it is the include's that leads there.
+    fn rules_name(&self, table: &TableName, begun: Option<&TableName>) -> TableName {
+        let Some(begun) = begun.filter(|begun| self.target(table) != **begun) else {
+            return table.clone();
+        };
+        let exact = self.selection.include.iter().filter(|it| !it.table.is_empty());
+        let names = exact.map(|it| TableName::new(&*it.schema, &*it.table));
+        names.into_iter().find(|name| self.target(name) == *begun).unwrap_or_else(|| table.clone())
+    }
+
+    fn columns(&self, table: &TableName) -> ColumnMap {
+        let options = self.options(table);
+        ColumnMap::new(options.columns, options.rename.unwrap_or_default().columns, self.case)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! What is called how at the destination, for everything that a text can name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use strait_postgres::{Client, Error};
+use strait_proto::v1::{self, TableName};
+
+use super::expression::{self, Refusal, Scope};
+use super::{ColumnMap, Mapping};
+
+/// A schema and a name within it.
+pub(super) type Name = (String, String);
+
+/// What extensions have brought: it stays where it is, whatever the schema becomes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ExtensionMembers(BTreeSet<Name>);
+
+impl ExtensionMembers {
+    pub(crate) async fn read(client: &Client) -> Result<Self, Error> {
+        const SQL: &str = "
+            SELECT n.nspname::text AS schema, it.name
+            FROM pg_depend AS d
+            CROSS JOIN LATERAL (
+                SELECT pronamespace, proname::text FROM pg_proc WHERE d.classid = 'pg_proc'::regclass AND oid = d.objid
+                UNION ALL
+                SELECT typnamespace, typname::text FROM pg_type WHERE d.classid = 'pg_type'::regclass AND oid = d.objid
+                UNION ALL
+                SELECT oprnamespace, oprname::text FROM pg_operator WHERE d.classid = 'pg_operator'::regclass AND oid = d.objid
+                UNION ALL
+                SELECT opcnamespace, opcname::text FROM pg_opclass WHERE d.classid = 'pg_opclass'::regclass AND oid = d.objid
+                UNION ALL
+                SELECT collnamespace, collname::text FROM pg_collation
+                WHERE d.classid = 'pg_collation'::regclass AND oid = d.objid
+                UNION ALL
+                SELECT relnamespace, relname::text FROM pg_class WHERE d.classid = 'pg_class'::regclass AND oid = d.objid
+            ) AS it(namespace, name)
+            JOIN pg_namespace AS n ON n.oid = it.namespace
+            WHERE d.deptype = 'e' AND n.nspname <> 'pg_catalog'";
+        let name = |row: &tokio_postgres::Row| Ok((row.try_get("schema")?, row.try_get("name")?));
+        client.query(SQL, &[]).await?.iter().map(name).collect::<Result<_, Error>>().map(Self)
+    }
+}
+
+/// The destination's names of a model's objects.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Names {
+    mapping: Mapping,
+    members: ExtensionMembers,
+    /// Tables, types and sequences.
+    objects: BTreeMap<Name, Name>,
+    /// Ranges: functions of their names make their values.
+    constructors: BTreeSet<Name>,
+}
+
+impl Names {
+    pub(super) fn new(mapping: &Mapping, model: &v1::SchemaModel, members: ExtensionMembers) -> Self {
+        let mut names = Self { mapping: mapping.clone(), members, ..Self::default() };
+        for user_type in &model.types {
+            let name = (user_type.schema.clone(), user_type.name.clone());
+            if let Some(v1::user_type::Definition::Range(range)) = &user_type.definition {
+                let multirange = (user_type.schema.clone(), range.multirange_name.clone());
+                names.constructors.extend([name.clone(), multirange.clone()]);
+                names.place(multirange, None);
+            }
+            names.place(name, None);
+        }
+        for table in &model.tables {
+            let name = TableName::new(&*table.schema, &*table.name);
+            let target = mapping.target(&name);
+            for identity in table.columns.iter().filter_map(|column| column.identity.as_ref()) {
+                let sequence = (identity.sequence_schema.clone(), identity.sequence_name.clone());
+                names.place(sequence, Some(&target.schema));
+            }
+            names.objects.insert((name.schema, name.name), (target.schema, target.name));
+        }
+        for sequence in &model.sequences {
+            // A sequence that belongs to a column has to stay in its table's schema.
+            let schema = sequence.owner_table.as_ref().map(|owner| mapping.target(owner).schema);
+            names.place((sequence.schema.clone(), sequence.name.clone()), schema.as_deref());
+        }
+        names
+    }
+
+    fn place(&mut self, source: Name, schema: Option<&str>) {
+        let schema = schema.map_or_else(|| self.mapping.schema(&source.0), str::to_owned);
+        let name = self.mapping.cased(&source.1);
+        self.objects.insert(source, (schema, name));
+    }
+
+    /// A table, a type or a sequence of the model; otherwise the name with the schema that such things go to.
+    pub(super) fn object(&self, schema: &str, name: &str) -> Name {
+        let source = (schema.to_owned(), name.to_owned());
+        match self.objects.get(&source) {
+            Some(target) => target.clone(),
+            None => self.elsewhere(source),
+        }
+    }
+
+    /// A function: its name stays, and its schema becomes what its schema becomes.
+    pub(super) fn function(&self, schema: &str, name: &str) -> Name {
+        let source = (schema.to_owned(), name.to_owned());
+        if self.constructors.contains(&source) {
+            return self.object(schema, name);
+        }
+        self.elsewhere(source)
+    }
+
+    /// What is none of the model's objects.
+    fn elsewhere(&self, source: Name) -> Name {
+        let stays = is_system(&source.0) || self.members.0.contains(&source);
+        if stays { source } else { (self.mapping.schema(&source.0), source.1) }
+    }
+
+    pub(super) fn schema(&self, source: &str) -> String {
+        if is_system(source) { source.to_owned() } else { self.mapping.schema(source) }
+    }
+}
+
+fn is_system(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
+}
+
+/// One table: its name and columns at the destination.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TableMap {
+    pub(super) source: TableName,
+    pub(super) target: TableName,
+    pub(crate) columns: ColumnMap,
+    pub(super) names: Arc<Names>,
+}
+
+impl TableMap {
+    /// A text over the table's columns, as the destination has to read it.
+    pub(crate) fn expression(&self, text: &str) -> Result<String, Refusal> {
+        expression::rewrite(text, &self.names, Some(&self.scope()))
+    }
+
+    pub(super) fn scope(&self) -> Scope<'_> {
+        Scope { table: &self.source.name, target: &self.target.name, columns: &self.columns }
+    }
+}
