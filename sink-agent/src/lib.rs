@@ -19,6 +19,7 @@ mod copy;
 mod error;
 mod foreign_keys;
 mod open_task;
+mod plan;
 mod precheck;
 mod registry;
 mod release;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use strait_postgres::ConnectionUri;
+use strait_postgres::{ConnectionUri, catalog};
 use strait_proto::TaskId;
 use strait_proto::v1::{self, command::Command, command_result::Result as Answer};
 use strait_runtime::agent::{Reports, Worker};
@@ -13,6 +13,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::Config;
 use crate::capture::SnapshotLease;
+use crate::choices::distribute;
 use crate::error::{During, RunError};
 use crate::pipeline::Run;
 use crate::reporter::Reporter;
@@ -37,7 +38,7 @@ impl SourceWorker {
         let task_id: TaskId = task_id.parse().map_err(|error| RunError::definite(format!("{error}"), ""))?;
         let reference = spec.and_then(|spec| spec.source.as_ref());
         let reference = reference.ok_or_else(|| RunError::definite("the task names no source", ""))?;
-        Ok(Source::new(task_id, self.uri(reference)?))
+        Ok(Source::new(task_id, self.uri(reference)?, spec))
     }
 
     fn uri(&self, reference: &v1::EndpointReference) -> Result<ConnectionUri, RunError> {
@@ -53,11 +54,24 @@ impl SourceWorker {
 
     async fn precheck(&self, command: v1::PrecheckCommand) -> Result<v1::PrecheckResult, RunError> {
         let source = self.source(&command.task_id, command.spec.as_ref())?;
-        let (result, probe) = precheck::run(&source, &selection(command.spec.as_ref())).await?;
+        let (result, probe) =
+            precheck::run(&source, command.spec.as_ref(), &selection(command.spec.as_ref())).await?;
         if let Some(probe) = probe {
             lock(&self.probes).insert(source.task_id, AbortOnDropHandle::new(tokio::spawn(probe)));
         }
         Ok(result)
+    }
+
+    /// Reads what the task would synchronise.
+    async fn plan(&self, command: v1::PlanCommand) -> Result<v1::PlanResult, RunError> {
+        const DOING: &str = "read the catalog of the source";
+        let source = self.source(&command.task_id, command.spec.as_ref())?;
+        let client = source.connect().await.during("connect to the source")?;
+        client.server().await.and_then(|server| server.require_version()).during(DOING)?;
+        let selection = selection(command.spec.as_ref());
+        let mut model = catalog::load(&client, &selection).await.during(DOING)?;
+        distribute(&mut model, &selection);
+        Ok(v1::PlanResult { model: Some(model), ..Default::default() })
     }
 
     async fn release(&self, command: v1::ReleaseCommand) -> Result<v1::ReleaseResult, RunError> {
@@ -138,6 +152,10 @@ impl Worker for SourceWorker {
         match command {
             Command::Precheck(command) => match self.precheck(command).await {
                 Ok(result) => Answer::Precheck(result),
+                Err(error) => Answer::Failure(error.failure()),
+            },
+            Command::Plan(command) => match self.plan(command).await {
+                Ok(result) => Answer::Plan(result),
                 Err(error) => Answer::Failure(error.failure()),
             },
             Command::Release(command) => match self.release(command).await {

@@ -6,27 +6,13 @@
 use serde_saphyr::{Location, Spanned};
 
 use super::Form;
-use super::fields::{
-    Document, Entry, EntryFields, ExistingTables, Field, NameCase, Operation, Part, Partitions, Rename,
-    Rewind,
-};
+use super::fields::{Document, Entry, EntryFields, Field, NameCase, Partitions, Rename, Rewind};
 use super::problem::Problem;
-
-const EVERY_PART: [Part; 3] = [Part::Schema, Part::Full, Part::Incremental];
-const EVERY_OPERATION: [Operation; 4] =
-    [Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate];
 
 /// Adds a problem for each field that asks for something that this version does not do.
 pub(super) fn unsupported(document: &Document, problems: &mut Vec<Problem>) {
     let mut refuse = Refuse { problems };
-    refuse.unless("synchronize", document.synchronize.as_ref(), |parts| is_all_of(parts, &EVERY_PART));
     refuse.unless("object_kinds", document.object_kinds.as_ref(), |_| false);
-    refuse.unless("operations", document.operations.as_ref(), |operations| {
-        is_all_of(operations, &EVERY_OPERATION)
-    });
-    refuse.unless("existing_tables", document.existing_tables.as_ref(), |choice| {
-        *choice == ExistingTables::Fail
-    });
     refuse.unless("name_case", document.name_case.as_ref(), |case| {
         matches!(case, NameCase::Default | NameCase::Source)
     });
@@ -118,12 +104,7 @@ fn entry_fields(path: &str, fields: &EntryFields, refuse: &mut Refuse<'_>) {
     refuse.unless(&field("rename"), fields.rename.as_ref(), renames_nothing);
     refuse.unless(&field("columns"), fields.columns.as_ref(), |_| false);
     refuse.unless(&field("where"), fields.filter.as_ref(), |_| false);
-    refuse.unless(&field("operations"), fields.operations.as_ref(), |operations| {
-        is_all_of(operations, &EVERY_OPERATION)
-    });
     refuse.unless(&field("primary_key"), fields.primary_key.as_ref(), |_| false);
-    refuse.unless(&field("distribution_key"), fields.distribution_key.as_ref(), |_| false);
-    refuse.unless(&field("storage"), fields.storage.as_ref(), |_| false);
     refuse.unless(&field("transform"), fields.transform.as_ref(), Vec::is_empty);
     refuse.unless(&field("column_types"), fields.column_types.as_ref(), |types| types.is_empty());
     refuse.unless(&field("merge"), fields.merge.as_ref(), |merge| !merge);
@@ -133,11 +114,6 @@ fn renames_nothing(rename: &Rename) -> bool {
     rename.schema.is_none()
         && rename.table.is_none()
         && rename.columns.as_ref().is_none_or(|columns| columns.is_empty())
-}
-
-/// The list names each of them, in any order.
-fn is_all_of<T: PartialEq>(list: &[T], every: &[T]) -> bool {
-    every.iter().all(|one| list.contains(one))
 }
 
 /// Whichever limit is less counts, so a zero on either side keeps nothing replayable.

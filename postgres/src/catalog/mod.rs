@@ -17,6 +17,7 @@
 
 mod columns;
 mod constraints;
+mod greenplum;
 mod indexes;
 mod inventory;
 mod options;

@@ -7,7 +7,7 @@ use strait_proto::v1;
 use super::inventory::{Inventory, Relation, RelationKind};
 use super::relations::{Relations, TakenTable};
 use super::snapshot::Snapshot;
-use super::{Skipped, columns, constraints, indexes, text};
+use super::{Skipped, columns, constraints, greenplum, indexes, text};
 use crate::Error;
 
 pub(super) async fn read(
@@ -20,6 +20,7 @@ pub(super) async fn read(
     let mut constraints = constraints::read(snapshot, inventory, relations, skipped).await?;
     let mut indexes = indexes::read(snapshot, inventory, relations, skipped).await?;
     let leaves = Leaves::read(snapshot, inventory, relations).await?;
+    let mut family = greenplum::read(snapshot, relations).await?;
 
     let assemble = |oid: &u32| {
         let relation = &inventory.relations[oid];
@@ -39,6 +40,9 @@ pub(super) async fn read(
             replica_identity: relation.replica_identity.into(),
             size_bytes,
             estimated_rows,
+            distribution: family.distribution.remove(oid),
+            storage: family.storage.remove(oid).unwrap_or_default(),
+            dialect_clauses: String::new(),
         }
     };
     Ok(relations.order.iter().map(assemble).collect())

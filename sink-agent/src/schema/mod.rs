@@ -20,6 +20,8 @@ mod execute;
 mod existing;
 mod finish;
 mod foreign_keys;
+mod greenplum;
+mod results;
 mod sequence_values;
 
 use strait_proto::v1;
@@ -27,10 +29,9 @@ use strait_proto::v1;
 pub(crate) use create::create_objects;
 pub(crate) use finish::finish_table;
 pub(crate) use foreign_keys::{ForeignKey, ForeignKeyState, foreign_key_state, foreign_keys};
+pub(crate) use greenplum::for_dialect;
+pub(crate) use results::Results;
 pub(crate) use sequence_values::set_sequences;
-
-/// Where results go, object by object.
-pub(crate) type Results = tokio::sync::mpsc::Sender<v1::ObjectResult>;
 
 /// What creating the schema came to.
 #[derive(Debug, Default, PartialEq)]

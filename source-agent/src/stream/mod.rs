@@ -18,6 +18,7 @@
 
 mod acks;
 mod catch_up;
+mod conclude;
 mod credit;
 mod forward;
 mod frame;
@@ -41,5 +42,7 @@ mod truncate;
 mod walsender;
 mod watch_tables;
 
+pub(crate) use conclude::conclude;
 pub(crate) use run::{OnceMarker, StreamRun};
+pub(crate) use sequences::SequenceSync;
 pub(crate) use streaming::PutOff;

@@ -80,7 +80,7 @@ impl StreamRun<'_> {
         for state in ready.tables.iter().filter(|state| state.phase() == CopyPhase::Suspended) {
             positions.marks.mark(&suspended(state));
         }
-        let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known());
+        let tables = TableSet::begun(&ready.tables, self.model, self.leaves.known(), &self.source.carried);
         let stop = CancellationToken::new();
         let catalog = Catalog {
             client: Arc::clone(&self.client),

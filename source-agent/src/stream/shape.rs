@@ -20,6 +20,7 @@ use super::tables::TableSet;
 use super::truncate;
 use crate::capture::heartbeat;
 use crate::capture::record::LeafRecord;
+use crate::choices::Operations;
 use crate::error::RunError;
 use in_progress::{Block, InProgress};
 
@@ -65,6 +66,7 @@ struct Mapped {
     /// Which of the session's definitions it is.
     order: u64,
     begin_lsn: Lsn,
+    operations: Operations,
     definition: v1::RelationDefinition,
     /// The sink has this definition.
     announced: bool,
@@ -235,13 +237,13 @@ impl Shape {
         };
         let target = table.name.clone();
         let target = target.unwrap_or_else(|| v1::TableName::new(&*relation.schema, &*relation.name));
-        let begin_lsn = table.begin_lsn;
+        let (begin_lsn, operations) = (table.begin_lsn, table.operations);
         let definition = definition(relation, table.table_id, target);
         self.definitions += 1;
         let order = self.definitions;
         let relations = self.relations_here();
         let announced = has_announced(relations, &definition);
-        let mapped = Mapped { order, begin_lsn, definition, announced };
+        let mapped = Mapped { order, begin_lsn, operations, definition, announced };
         relations.insert(relation_id, Known::Mapped(Box::new(mapped)));
         Step::Done
     }
@@ -277,7 +279,7 @@ impl Shape {
             None => return Err(out_of_turn("a row of a relation that was not described")),
         };
         let commit_lsn = open.begin.final_lsn;
-        if open.repeated || commit_lsn < mapped.begin_lsn {
+        if open.repeated || commit_lsn < mapped.begin_lsn || !mapped.operations.carry(operation) {
             return Ok(());
         }
         open.announce(changes);

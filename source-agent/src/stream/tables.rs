@@ -6,6 +6,7 @@ use strait_proto::v1::CopyPhase;
 use strait_proto::{Lsn, v1};
 
 use crate::capture::record::LeafRecord;
+use crate::choices::{Carried, Operations};
 
 /// A table of the task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(super) struct SyncedTable {
     pub(super) begin_lsn: Lsn,
     /// Non-empty for a flattened table: every leaf known, those that went included.
     pub(super) leaves: Vec<LeafRecord>,
+    /// Those that are sent.
+    pub(super) operations: Operations,
 }
 
 /// All tables of the task.
@@ -41,22 +44,28 @@ impl TableSet {
         states: &[v1::TableState],
         model: &v1::SchemaModel,
         leaves: &BTreeMap<u32, Vec<LeafRecord>>,
+        carried: &Carried,
     ) -> Self {
         let names: HashMap<u32, v1::TableName> = model
             .tables
             .iter()
             .map(|table| (table.table_id, v1::TableName::new(&*table.schema, &*table.name)))
             .collect();
-        Self::new(states.iter().map(|state| SyncedTable {
-            table_id: state.table_id,
-            // As the destination calls it, whatever has become of its name since.
-            name: state.table.clone().or_else(|| names.get(&state.table_id).cloned()),
-            begin_lsn: match state.phase() {
-                // Its changes do not count until it has begun over, and are not sent.
-                CopyPhase::Suspended | CopyPhase::Copying => Lsn(u64::MAX),
-                _ => Lsn(state.begin_lsn),
-            },
-            leaves: leaves.get(&state.table_id).cloned().unwrap_or_default(),
+        Self::new(states.iter().map(|state| {
+            SyncedTable {
+                table_id: state.table_id,
+                // As the destination calls it, whatever has become of its name since.
+                name: state.table.clone().or_else(|| names.get(&state.table_id).cloned()),
+                begin_lsn: match state.phase() {
+                    // Its changes do not count until it has begun over, and are not sent.
+                    CopyPhase::Suspended | CopyPhase::Copying => Lsn(u64::MAX),
+                    _ => Lsn(state.begin_lsn),
+                },
+                leaves: leaves.get(&state.table_id).cloned().unwrap_or_default(),
+                operations: names
+                    .get(&state.table_id)
+                    .map_or_else(|| carried.by_task(), |name| carried.by_table(&name.schema, &name.name)),
+            }
         }))
     }
 
