@@ -118,16 +118,16 @@ pub enum TaskCommand {
 Examples:
   strait task create task.yaml
   strait task create - --client-token 7d1c < task.yaml  # repeatable: one task
-  strait task create task.yaml --preview    # print the exact request, make nothing")]
+  strait task create task.yaml --dry-run    # print the exact request and what it would do, make nothing")]
     Create {
         /// The task file; `-` reads standard input
         file: PathBuf,
         /// Makes repeated calls with the same token create one task
         #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
         client_token: String,
-        /// Let the coordinator check the request, print it, and store nothing
-        #[arg(long)]
-        preview: bool,
+        /// Print the exact request, and what the task would do: objects, statements, sizes. Make and store nothing
+        #[arg(long, visible_alias = "preview")]
+        dry_run: bool,
         #[command(flatten)]
         #[allow(missing_docs)]
         remote: Remote,

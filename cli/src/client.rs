@@ -57,6 +57,11 @@ impl Coordinator {
         task(self.answer(answer)?.task)
     }
 
+    pub(crate) async fn plan(&self, spec: v1::TaskSpec) -> Result<v1::TaskPlan, Error> {
+        let answer = self.client.clone().plan_task(v1::PlanTaskRequest { spec: Some(spec) }).await;
+        self.answer(answer)?.plan.ok_or(Error::Answer("a plan"))
+    }
+
     pub(crate) async fn list(&self, include_released: bool) -> Result<Vec<v1::Task>, Error> {
         let answer = self.client.clone().list_tasks(v1::ListTasksRequest { include_released }).await;
         Ok(self.answer(answer)?.tasks)

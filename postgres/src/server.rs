@@ -68,6 +68,8 @@ impl fmt::Display for Dialect {
     }
 }
 
+const VERSIONS_REMEDY: &str = "Use a server of PostgreSQL 12 to 18.";
+
 /// A server as far as its behaviour depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Server {
@@ -81,14 +83,25 @@ impl Server {
     /// Refuses, with what to do about it, a server that Strait does not work with: another family than plain
     /// PostgreSQL, or a version outside of 12 to 18.
     pub fn require_supported(&self) -> Result<(), Error> {
-        let supported = ServerVersion::MAJOR_MIN..=ServerVersion::MAJOR_MAX;
-        let remedy = "Use a server of PostgreSQL 12 to 18.";
         if self.dialect != Dialect::PostgreSql {
-            let cause = format!("the server belongs to the {}, which is not supported yet", self.dialect);
-            return Err(Error::refused(cause, remedy));
+            let cause = format!(
+                "the server belongs to the {}, which tasks cannot run on yet: only what they would create can be planned \
+                 (strait task create --dry-run)",
+                self.dialect
+            );
+            return Err(Error::refused(cause, VERSIONS_REMEDY));
         }
+        self.require_version()
+    }
+
+    /// Refuses a version outside of 12 to 18, whatever the family.
+    pub fn require_version(&self) -> Result<(), Error> {
+        let supported = ServerVersion::MAJOR_MIN..=ServerVersion::MAJOR_MAX;
         if !supported.contains(&self.version.major()) {
-            return Err(Error::refused(format!("PostgreSQL {} is not supported", self.version), remedy));
+            return Err(Error::refused(
+                format!("PostgreSQL {} is not supported", self.version),
+                VERSIONS_REMEDY,
+            ));
         }
         Ok(())
     }

@@ -109,7 +109,11 @@ impl Drop for AfterData {
 }
 
 impl Work {
-    async fn run(self: Box<Self>, uri: ConnectionUri, outward: Results) -> Result<(), Error> {
+    async fn run(
+        self: Box<Self>,
+        uri: ConnectionUri,
+        outward: mpsc::Sender<v1::ObjectResult>,
+    ) -> Result<(), Error> {
         let client = store::connect(&uri, &self.claim.task_id).await?;
         client.batch_execute(LOCK_TIMEOUT_SQL).await.context("set up the connection for objects")?;
         let records =
@@ -126,7 +130,12 @@ impl Work {
     }
 
     /// Does what has no result yet.
-    async fn attempt(&self, client: &Client, records: &Records<'_>, outward: &Results) -> Result<(), Error> {
+    async fn attempt(
+        &self,
+        client: &Client,
+        records: &Records<'_>,
+        outward: &mpsc::Sender<v1::ObjectResult>,
+    ) -> Result<(), Error> {
         let settled = records.keys(ObjectRow::is_settled).await?;
         let create = async |results: Results| {
             schema::create_after_data(client, &self.model, &settled, self.replica_role, &results).await
@@ -157,7 +166,11 @@ impl Records<'_> {
     }
 
     /// Makes objects, and records and passes on each result as it comes; returns how many there were.
-    async fn keep<W>(&self, outward: &Results, work: impl FnOnce(Results) -> W) -> Result<usize, Error>
+    async fn keep<W>(
+        &self,
+        outward: &mpsc::Sender<v1::ObjectResult>,
+        work: impl FnOnce(Results) -> W,
+    ) -> Result<usize, Error>
     where
         W: Future<Output = Result<(), strait_postgres::Error>>,
     {
@@ -175,7 +188,7 @@ impl Records<'_> {
             }
             Ok::<_, Error>(count)
         };
-        let (made, count) = tokio::join!(work(sender), record);
+        let (made, count) = tokio::join!(work(Results::new(sender)), record);
         made.context("create the objects that wait for the rows")?;
         count
     }

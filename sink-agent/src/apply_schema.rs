@@ -1,4 +1,4 @@
-//! Creates what must stand before rows arrive, and only where nothing of somebody else's stands.
+//! Creates what must stand before rows arrive. Where something of somebody else's stands it is refused, or used as it is.
 
 use std::collections::HashSet;
 
@@ -18,23 +18,35 @@ use crate::store;
 /// A definite one when a table could not be created, or is not this task's; the results say which.
 pub(crate) async fn apply_schema(
     session: &Session,
-    model: v1::SchemaModel,
+    request: v1::ApplySchemaRequest,
     relay: &Relay<v1::ApplySchemaResponse>,
 ) -> Result<(), Error> {
+    let mut model = request.model.ok_or_else(|| Error::protocol("no schema model"))?;
     let client = session.connect().await?;
     let claim = session.claim();
     let names: Vec<TableName> =
         model.tables.iter().map(|table| TableName::new(&*table.schema, &*table.name)).collect();
     let existing = store::existing_tables(&client, &names).await?;
     let created = store::created_tables(&client, &claim.task_id).await?;
-    let is_own = |name: &&TableName| created.contains(&(name.schema.clone(), name.name.clone()));
-    let foreign: Vec<&TableName> = existing.iter().filter(|name| !is_own(name)).collect();
-    if !foreign.is_empty() {
+    let mut adopted = store::adopted_tables(&client, &claim.task_id).await?;
+    let is_known = |name: &&TableName| created.contains(&key(name)) || adopted.contains(&key(name));
+    let foreign: Vec<&TableName> = existing.iter().filter(|name| !is_known(name)).collect();
+    if !foreign.is_empty() && !request.use_existing {
         return refuse_foreign(&foreign, relay).await;
     }
     if claim.task_id.is_joining() {
         let kept = store::table_states(&client, &claim.task_id.task()).await?;
         refuse_kept(&model, &kept, &existing)?;
+    }
+    store::adopt_tables(&client, &claim, &foreign).await?;
+    adopted.extend(foreign.into_iter().map(key));
+    leave_alone(&mut model, &adopted);
+    let remarks = schema::for_dialect(&client, &mut model).await.context("look at the destination")?;
+    for remark in remarks {
+        relay.send(remark).await?;
+    }
+    if request.create_nothing {
+        return use_as_they_are(session, &client, model, &names, &existing, relay).await;
     }
     // From here on a table of the model that stands is this task's, even if this process dies before it can
     // say so.
@@ -93,6 +105,64 @@ fn refuse_kept(
         ),
         format!("Drop or rename them at the destination (DROP TABLE {list};): the new ones join then."),
     ))
+}
+
+pub(crate) fn key(name: &TableName) -> (String, String) {
+    (name.schema.clone(), name.name.clone())
+}
+
+/// Nothing is added to a table that stood before the task: no key, no default, no owner of a sequence.
+pub(crate) fn leave_alone(model: &mut v1::SchemaModel, adopted: &HashSet<(String, String)>) {
+    for table in &mut model.tables {
+        if adopted.contains(&(table.schema.clone(), table.name.clone())) {
+            table.constraints.clear();
+            table.indexes.clear();
+            for column in &mut table.columns {
+                column.default_expression.clear();
+            }
+        }
+    }
+    for sequence in &mut model.sequences {
+        if sequence.owner_table.as_ref().is_some_and(|owner| adopted.contains(&key(owner))) {
+            sequence.owner_table = None;
+        }
+    }
+}
+
+/// The task creates nothing: every table has to stand.
+async fn use_as_they_are(
+    session: &Session,
+    client: &Client,
+    model: v1::SchemaModel,
+    names: &[TableName],
+    existing: &[TableName],
+    relay: &Relay<v1::ApplySchemaResponse>,
+) -> Result<(), Error> {
+    let missing: Vec<String> =
+        names.iter().filter(|name| !existing.contains(name)).map(ToString::to_string).collect();
+    if !missing.is_empty() {
+        return Err(Error::refused(
+            format!(
+                "the task does not synchronise the schema, and these tables are not at the destination: {}",
+                missing.join(", ")
+            ),
+            "Create them there, exclude them from the task, or create the task anew with `schema` in `synchronize`.",
+        ));
+    }
+    for name in names {
+        relay
+            .send(ObjectResult {
+                object_kind: "table".to_owned(),
+                schema: name.schema.clone(),
+                name: name.name.clone(),
+                outcome: ObjectOutcome::Existed.into(),
+                ..Default::default()
+            })
+            .await?;
+    }
+    store::set_schema(client, &session.claim(), &model, true).await?;
+    session.set_model(model);
+    Ok(())
 }
 
 async fn refuse_foreign(foreign: &[&TableName], relay: &Relay<v1::ApplySchemaResponse>) -> Result<(), Error> {

@@ -21,6 +21,7 @@ mod error;
 mod foreign_keys;
 mod join_tables;
 mod open_task;
+mod plan;
 mod precheck;
 mod registry;
 mod release;

@@ -45,7 +45,7 @@ impl<R> Relay<R> {
             }
             Ok::<_, Error>(all)
         };
-        let (made, results) = tokio::join!(work(sender), relay);
+        let (made, results) = tokio::join!(work(schema::Results::new(sender)), relay);
         Ok((made, results?))
     }
 }

@@ -29,8 +29,8 @@ pub(crate) async fn retry_objects(
     let failed = failed_objects(&client, task_id).await?;
     let (sender, mut receiver) = mpsc::channel(RESULTS_MAX);
     let retry = async {
-        let sender = sender;
-        schema::retry(&client, failed, &sender).await
+        let results = schema::Results::new(sender);
+        schema::retry(&client, failed, &results).await
     };
     let collect = async {
         let mut results = Vec::new();

@@ -141,12 +141,11 @@ impl DataService for Service {
         &self,
         request: Request<v1::ApplySchemaRequest>,
     ) -> Result<Response<Self::ApplySchemaStream>, Status> {
-        let v1::ApplySchemaRequest { session, model } = request.into_inner();
-        let (_, session) = self.session(session.as_ref()).await.map_err(status)?;
-        let model = model.ok_or_else(|| status(Error::protocol("no schema model")))?;
+        let request = request.into_inner();
+        let (_, session) = self.session(request.session.as_ref()).await.map_err(status)?;
         Ok(streamed(RESULTS_MAX, |sender| async move {
             let relay = Relay::new(sender, |result| v1::ApplySchemaResponse { result: Some(result) });
-            session.run(apply_schema(&session, model, &relay)).await
+            session.run(apply_schema(&session, request, &relay)).await
         }))
     }
 

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Context as _, Error};
+use crate::plan::plan;
 use crate::precheck::precheck;
-use crate::registry::{Assignment, Registry, lanes};
+use crate::registry::{Assignment, Registry};
 use crate::release::release;
 use crate::retry_objects::retry_objects;
 
@@ -56,11 +57,17 @@ impl SinkWorker {
         retry_objects(&self.uri(command.spec.as_ref())?, &task_id).await
     }
 
+    async fn plan(&self, command: v1::PlanCommand) -> Result<v1::PlanResult, Error> {
+        let task_id = parse(&command.task_id)?;
+        let uri = self.uri(command.spec.as_ref())?;
+        plan(&uri, &task_id, command.spec.as_ref(), command.model.unwrap_or_default()).await
+    }
+
     async fn precheck(&self, command: &v1::PrecheckCommand) -> Result<Vec<v1::PrecheckItem>, Error> {
         let task_id = parse(&command.task_id)?;
         let source = command.source.clone().unwrap_or_default();
         Ok(match self.uri(command.spec.as_ref()) {
-            Ok(uri) => precheck(&uri, &task_id, &source, lanes(command.spec.as_ref())).await,
+            Ok(uri) => precheck(&uri, &task_id, &source, command.spec.as_ref()).await,
             Err(error) => vec![crate::precheck::unreachable(&error)],
         })
     }
@@ -119,6 +126,10 @@ impl Worker for SinkWorker {
             },
             command::Command::RetryObjects(command) => match self.retry_objects(&command).await {
                 Ok(results) => command_result::Result::RetryObjects(v1::ObjectResults { results }),
+                Err(error) => command_result::Result::Failure(error.failure()),
+            },
+            command::Command::Plan(command) => match self.plan(command).await {
+                Ok(result) => command_result::Result::Plan(result),
                 Err(error) => command_result::Result::Failure(error.failure()),
             },
             command::Command::Release(command) => match self.release(&command).await {

@@ -17,6 +17,7 @@
 )]
 
 mod capture;
+mod choices;
 mod config;
 mod copy;
 mod error;

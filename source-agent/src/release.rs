@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn the_sql_to_paste_is_complete() {
         let task_id = "abcdefghijkl".parse().unwrap();
-        let source = Source::new(task_id, "postgres://u@h/d".parse().unwrap());
+        let source = Source::new(task_id, "postgres://u@h/d".parse().unwrap(), None);
         let mut record = Record::default();
         record.identities.push(IdentityRecord {
             relation_id: 1,

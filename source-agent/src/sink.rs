@@ -33,6 +33,15 @@ pub(crate) struct Sink {
     source: v1::SourceIdentity,
 }
 
+/// What becomes of tables that stand at the destination, and of those that do not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SchemaChoice {
+    /// Those that are not the task's are used.
+    pub(crate) use_existing: bool,
+    /// Those that do not stand are not created.
+    pub(crate) create_nothing: bool,
+}
+
 impl Sink {
     /// Connects and claims the task. `source` is the cluster that the positions of this attempt belong to;
     /// `joining`: it is the tables that join the task that are claimed.
@@ -100,10 +109,17 @@ impl Sink {
     pub(crate) async fn apply_schema(
         &self,
         model: &v1::SchemaModel,
+        choice: SchemaChoice,
         reporter: &Reporter,
     ) -> Result<(), RunError> {
         const DOING: &str = "apply the schema at the destination";
-        let request = v1::ApplySchemaRequest { session: Some(self.session()), model: Some(model.clone()) };
+        let SchemaChoice { use_existing, create_nothing } = choice;
+        let request = v1::ApplySchemaRequest {
+            session: Some(self.session()),
+            model: Some(model.clone()),
+            use_existing,
+            create_nothing,
+        };
         let results = self.client.clone().apply_schema(request).await.during(DOING)?.into_inner();
         forward(results, |response| response.result, reporter, DOING).await
     }
@@ -113,12 +129,14 @@ impl Sink {
         &self,
         table_ids: Vec<u32>,
         begin_lsn: Lsn,
+        keep_rows: bool,
     ) -> Result<Vec<v1::TableState>, RunError> {
         let request = v1::BeginTablesRequest {
             session: Some(self.session()),
             source: Some(self.source.clone()),
             table_ids,
             begin_lsn: begin_lsn.0,
+            keep_rows,
         };
         let response = self.client.clone().begin_tables(request).await.during("begin the tables")?;
         Ok(response.into_inner().tables)

@@ -2,7 +2,9 @@
 
 use strait_postgres::replication::ReplicationConnection;
 use strait_postgres::{Client, ConnectionUri, Error, PublicationName, SlotName};
-use strait_proto::TaskId;
+use strait_proto::{TaskId, v1};
+
+use crate::choices::{Carried, Parts};
 
 /// The source database of a task.
 #[derive(Debug, Clone)]
@@ -17,17 +19,23 @@ pub(crate) struct Source {
     pub(crate) publication: PublicationName,
     /// What `pg_stat_activity` and `pg_stat_replication` show.
     pub(crate) application_name: String,
+    /// What is synchronised.
+    pub(crate) parts: Parts,
+    /// The operations that are sent.
+    pub(crate) carried: Carried,
     uri: ConnectionUri,
 }
 
 impl Source {
-    pub(crate) fn new(task_id: TaskId, uri: ConnectionUri) -> Self {
+    pub(crate) fn new(task_id: TaskId, uri: ConnectionUri, spec: Option<&v1::TaskSpec>) -> Self {
         Self {
             slot: SlotName::for_task(&task_id),
             copy_slot: SlotName::temporary_for_task(&task_id),
             catch_up_slot: SlotName::catch_up_for_task(&task_id),
             publication: PublicationName::for_task(&task_id),
             application_name: format!("strait-source {task_id}"),
+            parts: Parts::of(spec),
+            carried: Carried::of(spec),
             task_id,
             uri,
         }
@@ -45,6 +53,15 @@ impl Source {
     /// A connection for SQL.
     pub(crate) async fn connect(&self) -> Result<Client, Error> {
         strait_postgres::connect(&self.uri, &self.application_name).await
+    }
+
+    /// Which cluster `client` is connected to; needs neither the right to replicate nor a walsender.
+    pub(crate) async fn identify_by_sql(client: &Client) -> Result<v1::SourceIdentity, Error> {
+        const SQL: &str = "SELECT system_identifier::text, timeline_id
+            FROM pg_control_system(), pg_control_checkpoint()";
+        let row = client.query_one(SQL, &[]).await?;
+        let timeline: i32 = row.try_get(1)?;
+        Ok(v1::SourceIdentity { system_identifier: row.try_get(0)?, timeline: timeline.unsigned_abs() })
     }
 
     /// A connection for the replication protocol.

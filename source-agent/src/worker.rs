@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use strait_postgres::ConnectionUri;
+use strait_postgres::{ConnectionUri, catalog};
 use strait_proto::TaskId;
 use strait_proto::v1::{self, command::Command, command_result::Result as Answer};
 use strait_runtime::agent::{Reports, Worker};
@@ -13,8 +13,9 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::Config;
 use crate::capture::SnapshotLease;
+use crate::choices::distribute;
 use crate::error::{During, RunError};
-use crate::mapping::Mapping;
+use crate::mapping::{ExtensionMembers, Mapping};
 use crate::pipeline::Run;
 use crate::reporter::Reporter;
 use crate::source::Source;
@@ -38,7 +39,7 @@ impl SourceWorker {
         let task_id: TaskId = task_id.parse().map_err(|error| RunError::definite(format!("{error}"), ""))?;
         let reference = spec.and_then(|spec| spec.source.as_ref());
         let reference = reference.ok_or_else(|| RunError::definite("the task names no source", ""))?;
-        Ok(Source::new(task_id, self.uri(reference)?))
+        Ok(Source::new(task_id, self.uri(reference)?, spec))
     }
 
     fn uri(&self, reference: &v1::EndpointReference) -> Result<ConnectionUri, RunError> {
@@ -55,19 +56,32 @@ impl SourceWorker {
     async fn precheck(&self, command: v1::PrecheckCommand) -> Result<v1::PrecheckResult, RunError> {
         let source = self.source(&command.task_id, command.spec.as_ref())?;
         let (result, probe) =
-            precheck::run(&source, &selection(command.spec.as_ref()), &Mapping::new(command.spec.as_ref()))
-                .await?;
+            precheck::run(&source, command.spec.as_ref(), &selection(command.spec.as_ref())).await?;
         if let Some(probe) = probe {
             lock(&self.probes).insert(source.task_id, AbortOnDropHandle::new(tokio::spawn(probe)));
         }
         Ok(result)
     }
 
+    /// Reads what the task would synchronise.
+    async fn plan(&self, command: v1::PlanCommand) -> Result<v1::PlanResult, RunError> {
+        const DOING: &str = "read the catalog of the source";
+        let source = self.source(&command.task_id, command.spec.as_ref())?;
+        let client = source.connect().await.during("connect to the source")?;
+        client.server().await.and_then(|server| server.require_version()).during(DOING)?;
+        let selection = selection(command.spec.as_ref());
+        let mut model = catalog::load(&client, &selection).await.during(DOING)?;
+        distribute(&mut model, &selection);
+        let members = ExtensionMembers::read(&client).await.during(DOING)?;
+        let mapped = Mapping::new(command.spec.as_ref()).apply(&model, members, &[]);
+        Ok(v1::PlanResult { model: Some(mapped.model), ..Default::default() })
+    }
+
     async fn release(&self, command: v1::ReleaseCommand) -> Result<v1::ReleaseResult, RunError> {
         let source = self.source(&command.task_id, command.spec.as_ref())?;
         drop(lock(&self.leases).remove(&source.task_id));
         // First those of tables that were about to join: the task restores the identities that they needed.
-        let joining = Source::new(source.task_id.joining(), source.uri().clone());
+        let joining = Source::new(source.task_id.joining(), source.uri().clone(), command.spec.as_ref());
         let mut actions = release::run(&joining).await?;
         actions.extend(release::run(&source).await?);
         Ok(v1::ReleaseResult { actions })
@@ -152,6 +166,10 @@ impl Worker for SourceWorker {
             Command::RetryObjects(_) => {
                 Answer::Failure(RunError::definite("objects are created by the sink-agent", "").failure())
             }
+            Command::Plan(command) => match self.plan(command).await {
+                Ok(result) => Answer::Plan(result),
+                Err(error) => Answer::Failure(error.failure()),
+            },
             Command::Release(command) => match self.release(command).await {
                 Ok(result) => Answer::Release(result),
                 Err(error) => Answer::Failure(error.failure()),

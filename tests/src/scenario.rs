@@ -105,6 +105,11 @@ impl Scenario {
         self.create(spec).await
     }
 
+    /// Creates another task once the first is released.
+    pub async fn create_another(&mut self, spec: TaskSpec) -> Result<()> {
+        self.create(spec).await
+    }
+
     /// Starts the created task and waits until it reaches a state.
     pub async fn run_until(&mut self, state: TaskState) -> Result<()> {
         self.tasks.start(&self.task_id, state == TaskState::Finished).await?;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use serde::Serialize;
 use strait_proto::v1;
 
 use super::follow::{self, Until};
@@ -12,13 +11,16 @@ use crate::client::Coordinator;
 use crate::document::Form;
 use crate::error::Error;
 use crate::output::{self, OutputFormat};
-use crate::view::{CreateRequestView, ObjectView, PrecheckView, SpecView, TaskView};
+use crate::view::{CreateRequestView, DryRunView, ObjectView, PlanView, PrecheckView, SpecView, TaskView};
 
 /// Carries a `strait task` command out.
 pub(crate) async fn task(command: TaskCommand) -> Result<(), Error> {
     match command {
-        TaskCommand::Create { file, client_token, preview, remote } => {
-            create(&file, client_token, preview, &remote).await
+        TaskCommand::Create { file, client_token, dry_run: false, remote } => {
+            create(&file, client_token, &remote).await
+        }
+        TaskCommand::Create { file, client_token, dry_run: true, remote } => {
+            dry_run(&file, client_token, &remote).await
         }
         TaskCommand::List { all, remote } => list(all, &remote).await,
         TaskCommand::Show(task) => show(&task).await,
@@ -50,27 +52,32 @@ async fn connect(task: &OneTask) -> Result<Coordinator, Error> {
     Coordinator::connect(&task.remote.coordinator).await
 }
 
-async fn create(file: &Path, client_token: String, preview: bool, remote: &Remote) -> Result<(), Error> {
-    #[derive(Serialize)]
-    struct Preview {
-        request: CreateRequestView,
-        task: TaskView,
-    }
+async fn create(file: &Path, client_token: String, remote: &Remote) -> Result<(), Error> {
+    let spec = read_document(file, Form::Task)?;
+    let request = v1::CreateTaskRequest { spec: Some(spec), client_token, ..Default::default() };
+    let task = Coordinator::connect(&remote.coordinator).await?.create(request).await?;
+    print_changed(remote.output, &task)
+}
 
+/// The request is checked as it would be; what it would do is told where both agents are there to say so.
+async fn dry_run(file: &Path, client_token: String, remote: &Remote) -> Result<(), Error> {
     let spec = read_document(file, Form::Task)?;
     let request = v1::CreateTaskRequest {
-        spec: Some(spec),
+        spec: Some(spec.clone()),
         client_token,
         task_id: String::new(),
-        validate_only: preview,
+        validate_only: true,
     };
     let view = CreateRequestView::from(&request);
-    let task = Coordinator::connect(&remote.coordinator).await?.create(request).await?;
-    if preview {
-        let preview = Preview { request: view, task: TaskView::from(&task) };
-        return output::print_document(remote.output, &preview);
-    }
-    print_changed(remote.output, &task)
+    let coordinator = Coordinator::connect(&remote.coordinator).await?;
+    let task = coordinator.create(request).await?;
+    let (plan, without_plan) = match coordinator.plan(spec).await {
+        Ok(plan) => (Some(PlanView::from(plan)), None),
+        Err(Error::Refused(status)) => (None, Some(status.message().to_owned())),
+        Err(error) => return Err(error),
+    };
+    let dry_run = DryRunView { request: view, task: TaskView::from(&task), plan, without_plan };
+    output::print(remote.output, &dry_run, output::dry_run)
 }
 
 async fn update(task: &OneTask, file: &Path) -> Result<(), Error> {

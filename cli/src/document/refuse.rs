@@ -7,26 +7,13 @@ use serde_saphyr::{Location, Spanned};
 use strait_proto::object_kind::OBJECT_KINDS;
 
 use super::Form;
-use super::fields::{
-    Document, Entry, EntryFields, ExistingTables, Field, Operation, Part, Partitions, Rewind,
-};
+use super::fields::{Document, Entry, EntryFields, Field, Partitions, Rewind};
 use super::problem::Problem;
-
-const EVERY_PART: [Part; 3] = [Part::Schema, Part::Full, Part::Incremental];
-const EVERY_OPERATION: [Operation; 4] =
-    [Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate];
 
 /// Adds a problem for each field that asks for something that this version does not do.
 pub(super) fn unsupported(document: &Document, problems: &mut Vec<Problem>) {
     let mut refuse = Refuse { problems };
-    refuse.unless("synchronize", document.synchronize.as_ref(), |parts| is_all_of(parts, &EVERY_PART));
     object_kinds(document, refuse.problems);
-    refuse.unless("operations", document.operations.as_ref(), |operations| {
-        is_all_of(operations, &EVERY_OPERATION)
-    });
-    refuse.unless("existing_tables", document.existing_tables.as_ref(), |choice| {
-        *choice == ExistingTables::Fail
-    });
     refuse.unless("partitions", document.partitions.as_ref(), |choice| *choice == Partitions::Flatten);
     refuse.unless("rewind", document.rewind.as_ref(), is_off);
     throttles(document, &mut refuse);
@@ -123,18 +110,8 @@ fn entries(list: &str, entries: Option<&[Spanned<Entry>]>, refuse: &mut Refuse<'
 
 fn entry_fields(path: &str, fields: &EntryFields, refuse: &mut Refuse<'_>) {
     let field = |name: &str| format!("{path}.{name}");
-    refuse.unless(&field("operations"), fields.operations.as_ref(), |operations| {
-        is_all_of(operations, &EVERY_OPERATION)
-    });
-    refuse.unless(&field("distribution_key"), fields.distribution_key.as_ref(), |_| false);
-    refuse.unless(&field("storage"), fields.storage.as_ref(), |_| false);
     refuse.unless(&field("transform"), fields.transform.as_ref(), Vec::is_empty);
     refuse.unless(&field("merge"), fields.merge.as_ref(), |merge| !merge);
-}
-
-/// The list names each of them, in any order.
-fn is_all_of<T: PartialEq>(list: &[T], every: &[T]) -> bool {
-    every.iter().all(|one| list.contains(one))
 }
 
 /// Whichever limit is less counts, so a zero on either side keeps nothing replayable.

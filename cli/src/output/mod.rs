@@ -1,6 +1,7 @@
 //! Printing: one view as a table for people, or as JSON or YAML for programs.
 
 mod marked;
+mod plan;
 mod stream;
 mod style;
 mod table;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 
+pub(crate) use plan::dry_run;
 pub(crate) use style::{WIDTH, clean, cut, indented};
 pub(crate) use tables::{agents, endpoints, events, objects, precheck, task, task_line, tasks};
 pub(crate) use units::{bytes, count, duration, latency, percent};
@@ -38,15 +40,6 @@ pub(crate) fn print<T: Serialize>(
         OutputFormat::Table => table(view),
         OutputFormat::Json => json(view)?,
         OutputFormat::Yaml => yaml(view)?,
-    };
-    write_text(&text).map_err(Error::Output)
-}
-
-/// Prints a view as YAML where a person asked, since a request reads best as a document.
-pub(crate) fn print_document<T: Serialize>(format: OutputFormat, view: &T) -> Result<(), Error> {
-    let text = match format {
-        OutputFormat::Json => json(view)?,
-        OutputFormat::Table | OutputFormat::Yaml => yaml(view)?,
     };
     write_text(&text).map_err(Error::Output)
 }

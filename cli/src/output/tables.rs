@@ -63,6 +63,7 @@ pub(crate) fn task(task: &TaskView) -> String {
         line("source", &source.to_string());
         line("destination", &destination.to_string());
     }
+    line("synchronize", &task.spec.synchronize.join(", "));
     line("include", &patterns(&task.spec.objects.include, "every schema of the user"));
     line("exclude", &patterns(&task.spec.objects.exclude, ""));
     line(
@@ -75,6 +76,8 @@ pub(crate) fn task(task: &TaskView) -> String {
     if let Some(throttle) = &task.spec.throttle {
         line("throttle", &limits_text(&throttle.incremental));
     }
+    line("operations", &task.spec.operations.join(", "));
+    line("existing", &format!("tables that exist already: {}", task.spec.existing_tables));
     line("on error", task.spec.on_error);
     if task.spec.apply.lanes > 1 {
         line("apply", &format!("{} lanes", task.spec.apply.lanes));

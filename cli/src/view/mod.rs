@@ -10,6 +10,7 @@ mod hops;
 mod line;
 mod object;
 mod options;
+mod plan;
 mod precheck;
 mod progress;
 mod spec;
@@ -20,6 +21,7 @@ pub(crate) use agent::{AgentView, EndpointView};
 pub(crate) use hops::{HopBytesView, HopsView, OldestView};
 pub(crate) use line::{EventView, Line, ProgressLine, StateLine};
 pub(crate) use object::{ObjectCounts, ObjectView};
+pub(crate) use plan::{DryRunView, PlanView};
 pub(crate) use precheck::{PrecheckItemView, PrecheckView};
 pub(crate) use progress::{
     CopyView, ProgressView, RateView, StreamView, TableConflictsView, TableIssueView, TableView,

@@ -6,10 +6,10 @@ use strait_proto::v1::task_service_server::TaskService;
 use strait_proto::v1::{
     CreateTaskRequest, CreateTaskResponse, GetTaskRequest, GetTaskResponse, ListAgentsRequest,
     ListAgentsResponse, ListEventsRequest, ListEventsResponse, ListTasksRequest, ListTasksResponse,
-    PauseTaskRequest, PauseTaskResponse, PrecheckTaskRequest, PrecheckTaskResponse, ReleaseTaskRequest,
-    ReleaseTaskResponse, ResumeTaskRequest, ResumeTaskResponse, RetryObjectsRequest, RetryObjectsResponse,
-    StartTaskRequest, StartTaskResponse, UpdateTaskRequest, UpdateTaskResponse, WatchTaskRequest,
-    WatchTaskResponse,
+    PauseTaskRequest, PauseTaskResponse, PlanTaskRequest, PlanTaskResponse, PrecheckTaskRequest,
+    PrecheckTaskResponse, ReleaseTaskRequest, ReleaseTaskResponse, ResumeTaskRequest, ResumeTaskResponse,
+    RetryObjectsRequest, RetryObjectsResponse, StartTaskRequest, StartTaskResponse, UpdateTaskRequest,
+    UpdateTaskResponse, WatchTaskRequest, WatchTaskResponse,
 };
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,6 +47,14 @@ impl TaskService for Tasks {
     ) -> Result<Response<CreateTaskResponse>, Status> {
         let task = Some(self.supervisor.create(request.into_inner()).await?);
         Ok(Response::new(CreateTaskResponse { task }))
+    }
+
+    async fn plan_task(
+        &self,
+        request: Request<PlanTaskRequest>,
+    ) -> Result<Response<PlanTaskResponse>, Status> {
+        let (task, plan) = self.supervisor.plan(request.into_inner().spec).await?;
+        Ok(Response::new(PlanTaskResponse { task: Some(task), plan: Some(plan) }))
     }
 
     async fn list_tasks(

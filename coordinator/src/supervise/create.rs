@@ -69,6 +69,13 @@ impl Supervisor {
         self.insert(record).await
     }
 
+    /// The task that would be made, under an id that nobody keeps.
+    pub(super) fn described(&self, spec: Option<TaskSpec>) -> Result<TaskRecord, RequestError> {
+        let spec = spec.ok_or_else(|| RequestError::invalid("spec", "is required"))?;
+        let spec = spec::normalise(spec).map_err(RequestError::Invalid)?;
+        Ok(new_record(TaskId::from_entropy(&rand::random()), spec, String::new(), Epoch::default()))
+    }
+
     async fn insert(self: &Arc<Self>, record: TaskRecord) -> Result<v1::Task, RequestError> {
         let live = self.views().iter().filter(|view| view.record.state != State::Released).count();
         if live >= TASKS_MAX {

@@ -4,6 +4,7 @@ mod actor;
 mod contact;
 mod create;
 mod lines;
+mod plan;
 mod retry;
 mod token;
 mod view;

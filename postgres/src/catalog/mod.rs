@@ -21,6 +21,7 @@ mod comments;
 mod constraints;
 mod creation_order;
 mod dependencies;
+mod greenplum;
 mod indexes;
 mod inventory;
 mod objects;

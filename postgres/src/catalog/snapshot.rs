@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::{Client, Error};
+use crate::{Client, Dialect, Error};
 
 // The session is pinned already. The path is set again because every deparsed text depends on it. Compiling
 // such wide queries would take longer than running them.
@@ -34,6 +34,11 @@ impl<'client> Snapshot<'client> {
         self.client.batch_execute(END).await?;
         self.open = false;
         Ok(())
+    }
+
+    /// The family that the server belongs to.
+    pub(super) async fn dialect(&self) -> Result<Dialect, Error> {
+        Ok(self.client.server().await?.dialect)
     }
 
     pub(super) async fn query(&self, sql: &str) -> Result<Vec<Row>, Error> {

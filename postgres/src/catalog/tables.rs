@@ -8,7 +8,7 @@ use super::inventory::{Inventory, Relation, RelationKind};
 use super::relations::{Relations, TakenTable};
 use super::selection::Selection;
 use super::snapshot::Snapshot;
-use super::{Skipped, columns, constraints, indexes, text};
+use super::{Skipped, columns, constraints, greenplum, indexes, text};
 use crate::Error;
 
 pub(super) async fn read(
@@ -22,6 +22,7 @@ pub(super) async fn read(
     let mut constraints = constraints::read(snapshot, inventory, relations, skipped).await?;
     let mut indexes = indexes::read(snapshot, inventory, relations, selection, skipped).await?;
     let leaves = Leaves::read(snapshot, inventory, relations).await?;
+    let mut family = greenplum::read(snapshot, relations).await?;
 
     let assemble = |oid: &u32| {
         let relation = &inventory.relations[oid];
@@ -43,6 +44,9 @@ pub(super) async fn read(
             estimated_rows,
             creation_order: 0,
             storage_parameters: relation.storage_parameters.clone(),
+            distribution: family.distribution.remove(oid),
+            storage: family.storage.remove(oid).unwrap_or_default(),
+            dialect_clauses: String::new(),
         }
     };
     Ok(relations.order.iter().map(assemble).collect())

@@ -11,7 +11,7 @@ use crate::error::{Context as _, Error};
 use crate::session::Session;
 use crate::store::{self, BEGIN, in_transaction};
 
-/// Empties the tables, raises their generations, forgets their chunks; the first time it creates the
+/// Empties the tables, or makes a stage for those that stood before the task, raises their generations, forgets their chunks; the first time it creates the
 /// checkpoint.
 pub(crate) async fn begin_tables(
     session: &Session,
@@ -31,6 +31,7 @@ pub(crate) async fn begin_tables(
     let client = connection.client();
     let claim = session.claim();
     let created = store::created_tables(client, &claim.task_id).await?;
+    let adopted = store::adopted_tables(client, &claim.task_id).await?;
     in_transaction(client, BEGIN, async {
         // Locks the checkpoint first: nobody else holds the task from here on.
         let stands = store::begin_checkpoint(client, &claim, begin_lsn, &source).await?;
@@ -39,7 +40,14 @@ pub(crate) async fn begin_tables(
         }
         for table in &tables {
             let name = v1::TableName::new(&*table.schema, &*table.name);
-            empty(client, &name, &created).await?;
+            if adopted.contains(&(name.schema.clone(), name.name.clone())) {
+                if !request.keep_rows {
+                    let stage = store::stage_name(&claim.task_id, table.table_id);
+                    store::make_stage(client, &stage, &name, &written_columns(table)).await?;
+                }
+            } else if !request.keep_rows {
+                empty(client, &name, &created).await?;
+            }
             store::begin_table(client, &claim.task_id, table.table_id, &name, begin_lsn).await?;
         }
         Ok(())
@@ -49,6 +57,11 @@ pub(crate) async fn begin_tables(
     session.give_back(connection);
     let begun = states.into_iter().filter(|state| request.table_ids.contains(&state.table_id)).collect();
     Ok(v1::BeginTablesResponse { tables: begun })
+}
+
+/// What rows bring: all columns but the generated ones.
+pub(super) fn written_columns(table: &v1::Table) -> Vec<&str> {
+    table.columns.iter().filter(|column| column.generated.is_none()).map(|column| &*column.name).collect()
 }
 
 /// Only what this task made may be emptied; anything else has to be empty.

@@ -11,7 +11,7 @@ use tonic::Streaming;
 
 use crate::error::{Context as _, Error};
 use crate::session::Session;
-use crate::store::{ChunkLine, enter_chunk, enter_chunk_rows, in_transaction};
+use crate::store::{ChunkLine, enter_chunk, enter_chunk_rows, has_stage, in_transaction, stage_name};
 
 /// Copies the chunk that `header` announced and `inbound` brings.
 pub(crate) async fn copy_chunk(
@@ -29,10 +29,13 @@ pub(crate) async fn copy_chunk(
         if let Some(rows) = enter_chunk(client, &claim, line).await? {
             return Ok(CopyChunkResponse { rows, existed: true });
         }
+        // The lock on the table's line keeps the copy from beginning over meanwhile.
+        let stage = stage_name(&claim.task_id, line.table_id);
+        let name = if has_stage(client, &stage).await? { &stage } else { &name };
         let (written, counted) = if header.columns.is_empty() {
-            insert_empty_rows(client, &name, inbound).await?
+            insert_empty_rows(client, name, inbound).await?
         } else {
-            copy(client, &name, &header, inbound).await?
+            copy(client, name, &header, inbound).await?
         };
         if written != counted {
             return Err(Error::NotNow(format!(

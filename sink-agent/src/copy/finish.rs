@@ -1,8 +1,10 @@
 //! Ends a table's copy: keys, checks, indexes, statistics.
 
+use strait_postgres::Client;
 use strait_postgres::quote::qualified;
-use strait_proto::v1;
+use strait_proto::{TaskId, v1};
 
+use super::begin::written_columns;
 use crate::error::{Context as _, Error};
 use crate::results::Relay;
 use crate::schema;
@@ -17,12 +19,18 @@ pub(crate) async fn finish_table(
     relay: &Relay<v1::FinishTableResponse>,
 ) -> Result<(), Error> {
     let table = session.table(request.table_id)?;
-    let client = session.connect().await?;
     let claim = session.claim();
-    if finish_copy(&client, &claim, request.table_id, request.generation, request.chunks).await? {
+    let name = v1::TableName::new(&*table.schema, &*table.name);
+    // Merging writes rows, and neither triggers nor foreign keys are to see them.
+    let connection = session.writing_connection().await?;
+    let merge = async || merge(connection.client(), &claim.task_id, &table, &name).await;
+    let (table_id, generation) = (request.table_id, request.generation);
+    if finish_copy(connection.client(), &claim, table_id, generation, request.chunks, merge).await? {
+        session.give_back(connection);
         return Ok(());
     }
-    let name = v1::TableName::new(&*table.schema, &*table.name);
+    session.give_back(connection);
+    let client = session.connect().await?;
     let model = session.model();
     let build =
         async |results: schema::Results| schema::finish_table(&client, &model, &table, &results).await;
@@ -32,4 +40,19 @@ pub(crate) async fn finish_table(
     let analyze = format!("ANALYZE {}", qualified(&table.schema, &table.name));
     client.batch_execute(&analyze).await.context(format!("analyse table {name}"))?;
     set_ready(&client, &claim, request.table_id, request.generation).await
+}
+
+/// The rows of a table that stood before the task come out of its stage.
+async fn merge(
+    client: &Client,
+    task_id: &TaskId,
+    table: &v1::Table,
+    name: &v1::TableName,
+) -> Result<(), Error> {
+    let stage = store::stage_name(task_id, table.table_id);
+    if store::has_stage(client, &stage).await? {
+        let added = store::merge_stage(client, &stage, name, &written_columns(table)).await?;
+        tracing::info!(table = %name, added, "merged the rows of a table that stood before the task");
+    }
+    Ok(())
 }

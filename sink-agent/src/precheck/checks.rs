@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use strait_postgres::Dialect;
 use strait_postgres::quote::{identifier, literal, qualified};
-use strait_proto::v1::TableName;
+use strait_proto::v1::{self, TableName};
 use tokio_postgres::types::Type;
 
 use super::Checks;
@@ -38,6 +39,28 @@ impl Checks<'_> {
         let server = self.client.server().await.context("read the server's version")?;
         server.require_supported().context("look at the server's version")?;
         fine(format!("{} {}", server.dialect, server.version))
+    }
+
+    /// What only the Greenplum family has must not be asked for elsewhere: it would be ignored.
+    pub(super) async fn family_options(&self, spec: Option<&v1::TaskSpec>) -> Checked {
+        let objects = spec.and_then(|spec| spec.objects.clone()).unwrap_or_default();
+        let asks =
+            |options: &v1::TableOptions| !options.distribution_key.is_empty() || !options.storage.is_empty();
+        let entries = objects.include.iter().enumerate();
+        let asking: Vec<usize> = entries
+            .filter(|(_, entry)| entry.options.as_ref().is_some_and(asks))
+            .map(|(number, _)| number)
+            .collect();
+        let server = self.client.server().await.context("read the server's version")?;
+        if asking.is_empty() || server.dialect == Dialect::Greenplum {
+            return fine(server.dialect.to_string());
+        }
+        let fields = asking.iter().map(|number| format!("objects.include[{number}]"));
+        failed(
+            format!("{} has neither distribution keys nor storage engines to choose", server.dialect),
+            format!("asked for in: {}", shown(fields.collect::<Vec<_>>().into_iter())),
+            "Take `distribution_key` and `storage` out of the task: they are for the Greenplum family.",
+        )
     }
 
     pub(super) async fn not_in_recovery(&self) -> Checked {
@@ -197,7 +220,7 @@ fn install(type_name: &str, extension: &str, available: bool) -> String {
 }
 
 /// A list for people, cut to a length that can be read.
-fn shown(names: impl ExactSizeIterator<Item = String>) -> String {
+pub(super) fn shown(names: impl ExactSizeIterator<Item = String>) -> String {
     let further = names.len().saturating_sub(SHOWN_MAX);
     let mut list = names.take(SHOWN_MAX).collect::<Vec<_>>().join(", ");
     if further > 0 {

@@ -4,6 +4,7 @@
 
 mod checks;
 mod connections;
+mod existing;
 mod item;
 mod requirements;
 
@@ -11,6 +12,7 @@ use strait_postgres::{Client, ConnectionUri};
 use strait_proto::{TaskId, v1};
 
 use crate::error::Error;
+use crate::registry::lanes;
 use crate::store;
 
 /// Whether the destination can be reached.
@@ -21,7 +23,7 @@ pub(crate) async fn precheck(
     uri: &ConnectionUri,
     task_id: &TaskId,
     source: &v1::SourceSummary,
-    lanes: usize,
+    spec: Option<&v1::TaskSpec>,
 ) -> Vec<v1::PrecheckItem> {
     let client = match store::connect(uri, task_id).await {
         Ok(client) => client,
@@ -30,16 +32,24 @@ pub(crate) async fn precheck(
     let mut items = vec![item::passed(REACHABLE, format!("{} as {}", uri.address(), uri.user()))];
     let checks = Checks { client: &client, task_id, source };
     items.push(item::answered("destination.version", checks.version().await));
+    items.push(item::answered("destination.family", checks.family_options(spec).await));
     items.push(item::answered("destination.not_in_recovery", checks.not_in_recovery().await));
     items.push(item::answered("destination.same_database", checks.same_database().await));
     items.push(item::answered("destination.privileges", checks.privileges().await));
-    items.push(item::answered("destination.same_name_tables", checks.same_name_tables().await));
+    if spec.is_some_and(|spec| spec.existing_tables() == v1::ExistingTables::Proceed) {
+        let has = |part| spec.is_none_or(|spec| spec.synchronize.contains(&i32::from(part)));
+        let (creates, copies) = (has(v1::Synchronization::Schema), has(v1::Synchronization::Full));
+        let existing = checks.existing_tables(creates, copies).await;
+        items.push(item::answered("destination.existing_tables", existing));
+    } else {
+        items.push(item::answered("destination.same_name_tables", checks.same_name_tables().await));
+    }
     items.push(item::answered("destination.encoding", checks.encoding().await));
     items.push(item::answered("destination.extensions", checks.extensions().await));
     let required = requirements::check(&client, &source.requirements).await;
     items.push(item::answered("destination.requirements", required));
     items.push(item::answered("destination.replica_role", checks.replica_role().await));
-    items.push(item::answered("destination.connections", connections::check(&client, lanes).await));
+    items.push(item::answered("destination.connections", connections::check(&client, lanes(spec)).await));
     items
 }
 

@@ -104,6 +104,9 @@ impl Executor<'_> {
     }
 
     pub(super) async fn attempt(&self, sql: &str) -> Result<Attempt, Error> {
+        if self.results.renders(sql) {
+            return Ok(Attempt::Done);
+        }
         match self.client.batch_execute(sql).await.map_err(Error::from) {
             Ok(()) => Ok(Attempt::Done),
             Err(error) if is_refusal(&error) => Ok(Attempt::Refused(Refusal::of(&error))),
@@ -133,9 +136,7 @@ impl Executor<'_> {
     }
 
     async fn report(&self, result: v1::ObjectResult) {
-        // A caller that hung up does not hear the results; the objects are wanted all the same, and calling
-        // again tells.
-        let _heard = self.results.send(result).await;
+        self.results.send(result).await;
     }
 }
 

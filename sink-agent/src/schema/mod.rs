@@ -23,8 +23,10 @@ mod execute;
 mod existing;
 mod finish;
 mod foreign_keys;
+mod greenplum;
 mod objects;
 mod refresh;
+mod results;
 mod retry;
 mod sequence_values;
 
@@ -33,13 +35,12 @@ use strait_proto::v1;
 pub(crate) use create::create_objects;
 pub(crate) use finish::finish_table;
 pub(crate) use foreign_keys::{ForeignKey, ForeignKeyState, foreign_key_state, foreign_keys};
+pub(crate) use greenplum::for_dialect;
 pub(crate) use objects::{create_after_data, placeholders};
 pub(crate) use refresh::refresh;
+pub(crate) use results::Results;
 pub(crate) use retry::{Again, retry};
 pub(crate) use sequence_values::set_sequences;
-
-/// Where results go, object by object.
-pub(crate) type Results = tokio::sync::mpsc::Sender<v1::ObjectResult>;
 
 /// What creating the schema came to.
 #[derive(Debug, Default, PartialEq)]

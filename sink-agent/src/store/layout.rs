@@ -9,8 +9,12 @@ use crate::error::{Context as _, Error};
 pub(crate) const SCHEMA: &str = "strait";
 
 /// The first layout, then what each later version changes: a new schema and an upgraded one are the same.
-const LAYOUTS: [&str; 3] =
-    [include_str!("layout.sql"), include_str!("layout/2.sql"), include_str!("layout/3.sql")];
+const LAYOUTS: [&str; 4] = [
+    include_str!("layout.sql"),
+    include_str!("layout/2.sql"),
+    include_str!("layout/3.sql"),
+    include_str!("layout/5.sql"),
+];
 
 /// The newest layout, which this program works with.
 const VERSION: i32 = LAYOUTS.len() as i32;

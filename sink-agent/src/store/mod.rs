@@ -13,6 +13,7 @@ mod ledger;
 mod objects;
 mod progress;
 mod release;
+mod stage;
 mod tables;
 
 pub(crate) use claim::{Claim, application_name, claim};
@@ -24,11 +25,12 @@ pub(crate) use lanes::{LaneLine, begin_lane, lane_lines};
 pub(crate) use layout::{SCHEMA, ensure_layout, layout_version};
 pub(crate) use ledger::{ChunkLine, enter_chunk, enter_chunk_rows};
 pub(crate) use objects::{
-    ObjectKey, ObjectRow, created_tables, existing_tables, intend, object_rows, record_objects,
-    record_retried,
+    ObjectKey, ObjectRow, adopt_tables, adopted_tables, created_tables, existing_tables, intend, object_rows,
+    record_objects, record_retried,
 };
 pub(crate) use progress::{Progress, advance, progress, set_schema};
 pub(crate) use release::release;
+pub(crate) use stage::{has_stage, make_stage, merge_stage, stage_name};
 pub(crate) use tables::{begin_checkpoint, begin_table, finish_copy, set_ready, suspend_table, table_states};
 
 use strait_postgres::Client;

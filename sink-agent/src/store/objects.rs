@@ -30,7 +30,20 @@ pub(crate) async fn existing_tables(
 }
 
 const CREATED_SQL: &str = "SELECT schema_name, object_name FROM strait.object
- WHERE task_id IN ($1, $2) AND kind = 'table' AND outcome <> 'skipped'";
+ WHERE task_id IN ($1, $2) AND kind = 'table' AND outcome NOT IN ('skipped', 'adopted')";
+
+const ADOPTED_SQL: &str = "SELECT schema_name, object_name FROM strait.object
+ WHERE task_id = $1 AND kind = 'table' AND outcome = 'adopted'";
+
+/// The tables that stood before the task and that it uses.
+pub(crate) async fn adopted_tables(
+    client: &Client,
+    task_id: &TaskId,
+) -> Result<HashSet<(String, String)>, Error> {
+    let rows = client.query_typed(ADOPTED_SQL, &[(&task_id.as_str(), TEXT)]).await;
+    let rows = rows.context("read which tables the task found")?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
 
 /// The tables that the task made, or was about to make, where no table stood before. Those of the task count for the tables
 /// that join it as well.
@@ -45,8 +58,9 @@ pub(crate) async fn created_tables(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-const INTEND_SQL: &str = "INSERT INTO strait.object (task_id, kind, schema_name, object_name, outcome)
-    SELECT $1, $4, n.schema_name, n.table_name, 'intended'
+/// $4: the kind; $5: the outcome until something else is known of them.
+const ENTER_SQL: &str = "INSERT INTO strait.object (task_id, kind, schema_name, object_name, outcome)
+    SELECT $1, $4, n.schema_name, n.table_name, $5
       FROM unnest($2::text[], $3::text[]) AS n (schema_name, table_name)
     ON CONFLICT (task_id, kind, schema_name, object_name) DO NOTHING";
 
@@ -57,21 +71,41 @@ pub(crate) async fn intend(
     kind: &str,
     tables: &[&v1::TableName],
 ) -> Result<(), Error> {
+    enter(client, claim, kind, tables, "intended").await
+}
+
+/// Records that the task uses these tables, which stood before it.
+pub(crate) async fn adopt_tables(
+    client: &Client,
+    claim: &Claim,
+    tables: &[&v1::TableName],
+) -> Result<(), Error> {
+    enter(client, claim, "table", tables, "adopted").await
+}
+
+async fn enter(
+    client: &Client,
+    claim: &Claim,
+    kind: &str,
+    tables: &[&v1::TableName],
+    outcome: &str,
+) -> Result<(), Error> {
     let schemas: Vec<&str> = tables.iter().map(|table| table.schema.as_str()).collect();
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
     in_transaction(client, &claim.begin_sql(), async {
         client
             .execute_typed(
-                INTEND_SQL,
+                ENTER_SQL,
                 &[
                     (&claim.task_id.as_str(), TEXT),
                     (&schemas, Type::TEXT_ARRAY),
                     (&names, Type::TEXT_ARRAY),
                     (&kind, TEXT),
+                    (&outcome, TEXT),
                 ],
             )
             .await
-            .context("record which objects are about to be created")?;
+            .context("record which objects are about to be created or used")?;
         Ok(())
     })
     .await
@@ -87,8 +121,8 @@ const RECORD_SQL: &str = "INSERT INTO strait.object AS o
     ON CONFLICT (task_id, kind, schema_name, object_name) DO UPDATE
         SET outcome = EXCLUDED.outcome, detail = EXCLUDED.detail, statement = EXCLUDED.statement,
             changed_at = now()
-        -- A later look finds what we made ourselves.
-        WHERE NOT (o.outcome = 'created' AND EXCLUDED.outcome = 'existed')";
+        -- A later look finds what we made ourselves; what was there before us never becomes ours.
+        WHERE NOT (o.outcome = 'created' AND EXCLUDED.outcome = 'existed') AND o.outcome <> 'adopted'";
 
 /// Records results; the last one of an object counts.
 pub(crate) async fn record_objects(

@@ -6,6 +6,7 @@ use strait_proto::TaskId;
 use super::claim::{TEXT, terminate_leftovers};
 use super::lanes::lock_out_lanes;
 use super::layout::{LAYOUT_LOCK_SQL, layout_version};
+use super::stage::drop_stages;
 use super::{BEGIN, in_transaction};
 use crate::error::{Context as _, Error};
 
@@ -68,6 +69,7 @@ async fn forget(client: &Client, task_id: &TaskId) -> Result<Vec<String>, Error>
 /// Within a transaction: removes all rows that stand under an id, and counts them.
 pub(super) async fn forget_rows(client: &Client, task_id: &TaskId) -> Result<u64, Error> {
     lock_out_lanes(client, task_id).await?;
+    drop_stages(client, task_id).await?;
     let mut removed = 0;
     for table in TABLES {
         let delete = format!("DELETE FROM strait.{table} WHERE task_id = $1");

@@ -13,7 +13,10 @@ use crate::error::{Context as _, Error};
 const STATES_SQL: &str = "SELECT s.table_id, s.begin_lsn, s.generation, s.phase, s.rows,
        coalesce(sum(c.rows), 0)::bigint,
        coalesce(array_agg(c.chunk ORDER BY c.chunk) FILTER (WHERE c.chunk IS NOT NULL), '{}'),
-       s.schema_name, s.table_name, s.reason, s.remedy
+       s.schema_name, s.table_name, s.reason, s.remedy,
+       EXISTS (SELECT FROM strait.object AS o
+                WHERE (o.task_id, o.kind, o.schema_name, o.object_name)
+                    = (s.task_id, 'table', s.schema_name, s.table_name) AND o.outcome = 'adopted')
   FROM strait.table_state AS s
        LEFT JOIN strait.chunk AS c
            ON s.phase = 'copying'
@@ -48,6 +51,7 @@ fn table_state(row: &Row) -> v1::TableState {
         reason: row.get(9),
         remedy: row.get(10),
         destination_columns: Vec::new(),
+        adopted: row.get(11),
     }
 }
 
@@ -175,8 +179,8 @@ const LEDGER_SQL: &str = "SELECT s.phase, s.generation,
 const COPIED_SQL: &str = "UPDATE strait.table_state SET phase = 'copied', rows = $3, changed_at = now()
  WHERE task_id = $1 AND table_id = $2 AND phase = 'copying'";
 
-/// Marks a table as copied once every chunk of its generation stands in the ledger. Says whether it was ready
-/// before.
+/// Marks a table as copied once every chunk of its generation stands in the ledger, and merges its rows in the same
+/// transaction. Says whether it was ready before.
 ///
 /// # Errors
 /// [`Error::Protocol`] when chunks are missing or the generation is over.
@@ -186,6 +190,7 @@ pub(crate) async fn finish_copy(
     table_id: u32,
     generation: u32,
     chunks: u32,
+    merge: impl AsyncFnOnce() -> Result<(), Error>,
 ) -> Result<bool, Error> {
     const DOING: &str = "read the ledger of a table";
     let (task, number, chunks) = (claim.task_id.as_str(), i64::from(table_id), i64::from(chunks));
@@ -206,7 +211,9 @@ pub(crate) async fn finish_copy(
             return Err(Error::protocol(format!("table {table_id} has {done} chunks of {chunks}")));
         }
         let key = [(&task as _, TEXT), (&number as _, INT8), (&rows as _, INT8)];
-        client.execute_typed(COPIED_SQL, &key).await.context("mark a table as copied")?;
+        if client.execute_typed(COPIED_SQL, &key).await.context("mark a table as copied")? == 1 {
+            merge().await?;
+        }
         Ok(phase == "ready")
     })
     .await

@@ -25,7 +25,6 @@ const BATCH: usize = 100;
 /// How often identities may turn out to be missing again, because somebody changes them or adds partitions.
 const ROUNDS_MAX: u32 = 10;
 
-const OPTIONS: &str = "publish = 'insert, update, delete, truncate'";
 const OPTIONS_FROM_13: &str = ", publish_via_partition_root = false";
 /// From PostgreSQL 18 on, an identity with a generated column counts only if the column is published. The sink knows which
 /// columns it has to leave alone.
@@ -124,7 +123,7 @@ fn members_of(model: &v1::SchemaModel, version: ServerVersion) -> Vec<u32> {
 
 async fn create(client: &Client, source: &Source, version: ServerVersion) -> Result<(), Error> {
     let name = quote::identifier(source.publication.as_str());
-    let mut options = OPTIONS.to_owned();
+    let mut options = format!("publish = '{}'", source.carried.by_any().publish(version));
     if version.publishes_partitioned_tables() {
         options.push_str(OPTIONS_FROM_13);
     }
@@ -237,13 +236,18 @@ fn list(relations: &[Relation]) -> String {
 pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Result<(), RunError> {
     const DOING: &str = "check the publication";
     const SQL: &str = "
-        SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT puballtables
+        SELECT (NOT 'insert' = ANY ($2::text[]) OR pubinsert) AND (NOT 'update' = ANY ($2::text[]) OR pubupdate)
+               AND (NOT 'delete' = ANY ($2::text[]) OR pubdelete)
+               AND (NOT 'truncate' = ANY ($2::text[]) OR pubtruncate) AND NOT puballtables
                AND coalesce(to_jsonb(p) ->> 'pubviaroot', 'false') = 'false'
                AND coalesce(to_jsonb(p) ->> 'pubgencols', 's') = 's' AS intact
         FROM pg_publication AS p WHERE pubname = $1";
     const REMEDY: &str = "Changes in between were not captured. Release the task and start it again.";
     let publication = &source.publication;
-    let row = client.query_opt(SQL, &[&publication.as_str()]).await.during(DOING)?;
+    let version = client.server().await.during(DOING)?.version;
+    let operations = source.carried.by_any().publish(version);
+    let operations: Vec<&str> = operations.split(", ").collect();
+    let row = client.query_opt(SQL, &[&publication.as_str(), &operations]).await.during(DOING)?;
     let Some(row) = row else {
         return Err(RunError::definite(format!("the publication {publication} was dropped"), REMEDY));
     };

@@ -153,7 +153,10 @@ impl Joining<'_> {
 
     /// The source of the newcomers: the same database, with names of their own for what is made there.
     fn source(&self) -> Source {
-        Source::new(self.run.source.task_id.joining(), self.run.source.uri().clone())
+        {
+            let spec = self.run.assign.spec.as_ref();
+            Source::new(self.run.source.task_id.joining(), self.run.source.uri().clone(), spec)
+        }
     }
 
     fn reporter(&self) -> &Reporter {

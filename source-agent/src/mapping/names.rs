@@ -124,7 +124,7 @@ fn is_system(schema: &str) -> bool {
 /// One table: its name and columns at the destination.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TableMap {
-    pub(super) source: TableName,
+    pub(crate) source: TableName,
     pub(super) target: TableName,
     pub(crate) columns: ColumnMap,
     pub(super) names: Arc<Names>,

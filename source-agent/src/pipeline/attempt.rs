@@ -12,13 +12,15 @@ use super::Run;
 use crate::capture::leaves::Leaves;
 use crate::capture::record::Record;
 use crate::capture::{SnapshotLease, publication, slot};
+use crate::choices::distribute;
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
 use crate::joining::Joining;
 use crate::mapping::{ExtensionMembers, Mapped};
 use crate::rows::RowRules;
 use crate::sink::Sink;
-use crate::stream::{Hold, OnceMarker, PutOff, StreamRun, TableMarks};
+use crate::source::Source;
+use crate::stream::{Hold, OnceMarker, PutOff, SequenceSync, StreamRun, TableMarks, conclude};
 
 /// The connections of an attempt.
 pub(super) struct Attempt<'a> {
@@ -43,11 +45,7 @@ impl Run {
         put_off: PutOff,
     ) -> Result<(), RunError> {
         let client = self.connect().await?;
-        let mut replication =
-            self.source.connect_replication().await.during("connect to the source for replication")?;
-        let system = replication.identify_system().await.during("identify the source")?;
-        let identity =
-            v1::SourceIdentity { system_identifier: system.system_identifier, timeline: system.timeline };
+        let (identity, replication) = self.identify(&client).await?;
         let (sink, opened) = Sink::open(&self.assign, identity, self.newcomers.is_some()).await?;
         let attempt = Attempt { run: self, client: Arc::new(client), sink };
         let sink = attempt.sink.clone();
@@ -60,6 +58,23 @@ impl Run {
             }
             ended => ended,
         }
+    }
+
+    /// Which cluster the source is, and a connection to create a slot with where changes are to follow.
+    async fn identify(
+        &self,
+        client: &Client,
+    ) -> Result<(v1::SourceIdentity, Option<ReplicationConnection>), RunError> {
+        const DOING: &str = "identify the source";
+        if !self.source.parts.incremental {
+            return Ok((Source::identify_by_sql(client).await.during(DOING)?, None));
+        }
+        let mut replication =
+            self.source.connect_replication().await.during("connect to the source for replication")?;
+        let system = replication.identify_system().await.during(DOING)?;
+        let identity =
+            v1::SourceIdentity { system_identifier: system.system_identifier, timeline: system.timeline };
+        Ok((identity, Some(replication)))
     }
 
     async fn connect(&self) -> Result<Client, RunError> {
@@ -80,7 +95,7 @@ impl Attempt<'_> {
     async fn go_on(
         self,
         opened: v1::OpenTaskResponse,
-        replication: ReplicationConnection,
+        replication: Option<ReplicationConnection>,
         lease: &mut Option<SnapshotLease>,
         marker: &mut OnceMarker,
         put_off: PutOff,
@@ -95,6 +110,9 @@ impl Attempt<'_> {
         let begun = Box::pin(self.copy(begun, lease)).await?;
         // All tables stand: nothing needs the snapshot any more, and it holds back the source's cleanup.
         *lease = None;
+        if !self.run.source.parts.incremental {
+            return self.conclude(&begun).await;
+        }
         let (leaves, rules) = self.leaves(&begun).await?;
         self.run.reporter.enter(TaskState::Incremental).await;
         let mapped = Arc::new(self.mapped(&begun.model, &begun.states).await?);
@@ -130,6 +148,16 @@ impl Attempt<'_> {
         }
     }
 
+    /// The end of a task that no changes follow.
+    async fn conclude(&self, begun: &Begun) -> Result<(), RunError> {
+        let reporter = &self.run.reporter;
+        if self.run.source.parts.full {
+            let mapped = Arc::new(self.mapped(&begun.model, &begun.states).await?);
+            SequenceSync::new(&begun.model, mapped).transfer(&self.client, &self.sink, reporter).await?;
+        }
+        conclude(&self.sink, reporter).await
+    }
+
     /// A task that the destination has a checkpoint of: whether it can go on from there, and what it consists of.
     async fn resume(
         &self,
@@ -138,6 +166,11 @@ impl Attempt<'_> {
     ) -> Result<Begun, RunError> {
         let source = &self.run.source;
         continuity(checkpoint, self.sink.source())?;
+        if !source.parts.incremental {
+            let mut model = self.load().await?;
+            self.keep_begun(&mut model, &states).await;
+            return Ok(Begun { model, states });
+        }
         let state = slot::read(&self.client, &source.slot).await.during("check the replication slot")?;
         slot::verify(&source.slot, state.as_ref(), Lsn(checkpoint.durable_lsn))?;
         let mut model = self.load().await?;
@@ -149,7 +182,8 @@ impl Attempt<'_> {
 
     pub(super) async fn load(&self) -> Result<v1::SchemaModel, RunError> {
         let model = catalog::load(&self.client, &self.run.selection).await;
-        let model = model.during("read the catalog of the source")?;
+        let mut model = model.during("read the catalog of the source")?;
+        distribute(&mut model, &self.run.selection);
         Ok(self.run.newcomers.as_ref().map_or_else(|| model.clone(), |newcomers| newcomers.part_of(&model)))
     }
 

@@ -13,12 +13,13 @@ use crate::capture::leaves::{self, PresentLeaf};
 use crate::capture::{SnapshotLease, identity, publication, slot};
 use crate::error::{During, RunError};
 use crate::rows::RowRules;
+use crate::sink::SchemaChoice;
 
 impl Attempt<'_> {
     /// Begins a task that the destination knows nothing of. What an earlier attempt left is removed first.
     pub(super) async fn begin_fresh(
         &self,
-        replication: ReplicationConnection,
+        replication: Option<ReplicationConnection>,
         lease: &mut Option<SnapshotLease>,
     ) -> Result<Begun, RunError> {
         let (source, reporter) = (&self.run.source, &self.run.reporter);
@@ -38,9 +39,14 @@ impl Attempt<'_> {
         }
         let mapped = self.mapped(&self.with_parents(&model).await?, &[]).await?;
         reporter.objects(mapped.model.skipped.clone()).await;
-        self.sink.apply_schema(&mapped.model, reporter).await?;
+        self.sink.apply_schema(&mapped.model, self.schema_choice(), reporter).await?;
 
-        reporter.enter(TaskState::FullSync).await;
+        if source.parts.full {
+            reporter.enter(TaskState::FullSync).await;
+        }
+        let Some(replication) = replication else {
+            return self.begin_without_changes(lease, reload_all).await;
+        };
         let ddl = source.connect().await.during("connect to publish the tables")?;
         let rules = RowRules::asked(&self.run.selection, &model);
         if let Some(newcomers) = &self.run.newcomers {
@@ -73,6 +79,9 @@ impl Attempt<'_> {
             model.tables.retain(|table| table_ids.contains(&table.table_id));
             v1::SchemaModel { tables: model.tables, ..Default::default() }
         };
+        if !source.parts.incremental {
+            return self.begin_without_changes(lease, only_these).await;
+        }
         let model = only_these(self.load().await?);
         // What was dropped before its copy was complete must not keep the others from beginning.
         let table_ids: Vec<u32> = model.tables.iter().map(|table| table.table_id).collect();
@@ -100,6 +109,37 @@ impl Attempt<'_> {
         Ok(Begun { model, states })
     }
 
+    /// Begins tables under a snapshot of their own, where no changes follow: nothing is made at the source.
+    async fn begin_without_changes(
+        &self,
+        lease: &mut Option<SnapshotLease>,
+        part: impl Fn(v1::SchemaModel) -> v1::SchemaModel,
+    ) -> Result<Begun, RunError> {
+        let before = part(self.load().await?);
+        let client = self.run.source.connect().await.during("connect for a snapshot")?;
+        let created = SnapshotLease::export(client).await?;
+        let model = part(self.load().await?);
+        if !catalog::same_structure(&before, &model) {
+            return Err(changed_meanwhile());
+        }
+        if model.tables.is_empty() {
+            return Ok(Begun { model, states: Vec::new() });
+        }
+        let tables: Vec<&v1::Table> = model.tables.iter().collect();
+        let states = self.begin_tables(&tables, &created).await?;
+        *lease = Some(created);
+        Ok(Begun { model, states })
+    }
+
+    fn schema_choice(&self) -> SchemaChoice {
+        let spec = self.run.assign.spec.as_ref();
+        let existing = spec.map(v1::TaskSpec::existing_tables).unwrap_or_default();
+        SchemaChoice {
+            use_existing: existing == v1::ExistingTables::Proceed,
+            create_nothing: !self.run.source.parts.schema,
+        }
+    }
+
     async fn partitions(&self, model: &v1::SchemaModel) -> Result<Vec<PresentLeaf>, RunError> {
         let tables: Vec<u32> = model.tables.iter().map(|table| table.table_id).collect();
         leaves::present(&self.client, &tables).await
@@ -121,7 +161,7 @@ impl Attempt<'_> {
         {
             return Ok(model);
         }
-        Err(RunError::transient("the schema of the source changed while the tables began: starting over"))
+        Err(changed_meanwhile())
     }
 
     async fn begin_tables(
@@ -130,11 +170,16 @@ impl Attempt<'_> {
         lease: &SnapshotLease,
     ) -> Result<Vec<v1::TableState>, RunError> {
         let table_ids = tables.iter().map(|table| table.table_id).collect();
-        let states = self.sink.begin_tables(table_ids, lease.consistent_point).await?;
+        let keep_rows = !self.run.source.parts.full;
+        let states = self.sink.begin_tables(table_ids, lease.consistent_point, keep_rows).await?;
         self.run.reporter.moved().await;
         tracing::info!(tables = tables.len(), begin_lsn = %lease.consistent_point, "the tables have begun");
         Ok(states)
     }
+}
+
+fn changed_meanwhile() -> RunError {
+    RunError::transient("the schema of the source changed while the tables began: starting over")
 }
 
 fn reload_all(model: v1::SchemaModel) -> v1::SchemaModel {

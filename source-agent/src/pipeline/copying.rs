@@ -36,7 +36,9 @@ impl Attempt<'_> {
             if missing.going_on.is_empty() && missing.again.is_empty() {
                 return Ok(begun);
             }
-            self.run.reporter.enter(TaskState::FullSync).await;
+            if self.run.source.parts.full {
+                self.run.reporter.enter(TaskState::FullSync).await;
+            }
             let mut again = missing.again;
             if !missing.going_on.is_empty() {
                 again.extend(self.copy_tables(&mut begun, missing.going_on, lease.as_ref()).await?);
@@ -92,6 +94,12 @@ impl Attempt<'_> {
         {
             *lease = None;
         }
+        if !self.run.source.parts.full {
+            return Ok(without_rows(begun, &tables));
+        }
+        if let Some(again) = self.all_again(begun, lease.as_ref()) {
+            return Ok(Missing { going_on: Vec::new(), again });
+        }
         if let Some(lease) = lease {
             self.plan_begun(begun, &tables, &mapped, lease).await?;
         }
@@ -104,7 +112,8 @@ impl Attempt<'_> {
                 let joins = |table: &v1::Table| {
                     self.run.lets_join() && state.table == Some(self.run.mapping.target(&table_name(table)))
                 };
-                if table.is_some_and(|table| fits(table, state, &mapped) && !joins(table)) {
+                // One that was there before keeps the rows that it has, so what it missed would stay missing.
+                if !state.adopted && table.is_some_and(|table| fits(table, state, &mapped) && !joins(table)) {
                     missing.again.push(state.table_id);
                 }
                 continue;
@@ -126,6 +135,20 @@ impl Attempt<'_> {
             }
         }
         Ok(missing)
+    }
+
+    /// Where no changes follow, the destination has the rows of one snapshot or of none: once that is gone before all is
+    /// copied, every table begins again. What was merged into tables that were there before stays.
+    fn all_again(&self, begun: &Begun, lease: Option<&SnapshotLease>) -> Option<Vec<u32>> {
+        let is_whole = |state: &v1::TableState| matches!(state.phase(), CopyPhase::Ready | CopyPhase::Copied);
+        let is_over = lease.is_none() && !begun.states.iter().all(is_whole);
+        if self.run.source.parts.incremental || !is_over {
+            return None;
+        }
+        let exists =
+            |state: &v1::TableState| begun.model.tables.iter().any(|table| table.table_id == state.table_id);
+        let again = begun.states.iter().filter(|state| exists(state) && !(state.adopted && is_whole(state)));
+        Some(again.map(|state| state.table_id).collect()).filter(|again: &Vec<u32>| !again.is_empty())
     }
 
     /// Plans the tables that have begun under this lease and have no plan yet.
@@ -150,6 +173,18 @@ impl Attempt<'_> {
         }
         Ok(())
     }
+}
+
+/// Tables that have begun and get no rows of the source are finished at once; suspended ones stay so, because nothing would
+/// bring what they missed.
+fn without_rows(begun: &Begun, tables: &HashMap<u32, &v1::Table>) -> Missing {
+    let unfinished =
+        |state: &&v1::TableState| !matches!(state.phase(), CopyPhase::Ready | CopyPhase::Suspended);
+    let going_on = begun.states.iter().filter(unfinished).filter_map(|state| {
+        let table = tables.get(&state.table_id)?;
+        Some(planned(state, table, TablePlan::unknown(state.generation), true))
+    });
+    Missing { going_on: going_on.collect(), again: Vec::new() }
 }
 
 /// Whether a suspended table can begin over: the destination has a column for each that is written.

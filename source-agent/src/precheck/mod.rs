@@ -10,7 +10,6 @@ mod objects;
 mod server;
 mod summary;
 
-use strait_postgres::replication::SystemIdentity;
 use strait_postgres::{Client, Error, catalog};
 use strait_proto::v1::{self, PrecheckItem};
 
@@ -23,8 +22,8 @@ use item::{failed, failed_by, passed};
 /// Checks the source. The second value holds the probe lock for as long as the sink-agent may need to look for it.
 pub(crate) async fn run(
     source: &Source,
+    spec: Option<&v1::TaskSpec>,
     selection: &v1::ObjectSelection,
-    mapping: &Mapping,
 ) -> Result<(v1::PrecheckResult, Option<impl Future<Output = ()> + use<>>), RunError> {
     const DOING: &str = "check the source";
     let client = match source.connect().await {
@@ -42,26 +41,34 @@ pub(crate) async fn run(
     }
     items.push(passed("source.version", format!("{} {}", server.dialect, server.version)));
 
-    let identity = identify(source).await;
+    let identity = identify(source, &client).await;
     items.extend(server::check(&client, source, &identity).await.during(DOING)?);
     let model = catalog::load(&client, selection).await.during(DOING)?;
-    items.extend(objects::check(&client, selection, &model).await.during(DOING)?);
+    items.extend(objects::check(&client, selection, &model, source.parts).await.during(DOING)?);
     items.extend(filters::check(&client, selection, &model).await.during(DOING)?);
+    let mapping = Mapping::new(spec);
     let members = ExtensionMembers::read(&client).await.during(DOING)?;
     let mapped = mapping.apply(&model, members, &[]);
-    items.extend(mapping::check(&client, mapping, &model, &mapped).await.during(DOING)?);
-    if !server.version.streams_messages() {
+    items.extend(mapping::check(&client, &mapping, &model, &mapped).await.during(DOING)?);
+    if source.parts.incremental && !server.version.streams_messages() {
         items.push(heartbeat::check(&client).await.during(DOING)?);
     }
     let identity = identity.ok();
-    let (summary, probe) =
+    let (mut summary, probe) =
         summary::summarise(client, server.version, identity, &model, &mapped).await.during(DOING)?;
+    if spec.is_some_and(|spec| spec.existing_tables() == v1::ExistingTables::Proceed) {
+        summary.structures = mapped.model.tables.iter().map(summary::structure).collect();
+    }
     Ok((v1::PrecheckResult { items, source: Some(summary) }, Some(probe)))
 }
 
-/// Which cluster it is; needs the right to replicate.
-async fn identify(source: &Source) -> Result<SystemIdentity, Error> {
-    source.connect_replication().await?.identify_system().await
+/// Which cluster it is; needs the right to replicate where changes are to follow.
+async fn identify(source: &Source, client: &Client) -> Result<v1::SourceIdentity, Error> {
+    if !source.parts.incremental {
+        return Source::identify_by_sql(client).await;
+    }
+    let system = source.connect_replication().await?.identify_system().await?;
+    Ok(v1::SourceIdentity { system_identifier: system.system_identifier, timeline: system.timeline })
 }
 
 async fn reachable(client: &Client, source: &Source) -> Result<PrecheckItem, Error> {

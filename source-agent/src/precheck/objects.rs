@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use super::item::{list, statements, warning};
 use super::{failed, passed};
 use crate::capture::identity::{self, Lacking};
+use crate::choices::Parts;
 use crate::rows::RowRules;
 
 /// What the role may do with each table and leaf.
@@ -26,19 +27,22 @@ pub(super) async fn check(
     client: &Client,
     selection: &v1::ObjectSelection,
     model: &v1::SchemaModel,
+    parts: Parts,
 ) -> Result<Vec<PrecheckItem>, Error> {
     let tables: Vec<u32> = model.tables.iter().map(|table| table.table_id).collect();
     let leaves = model.tables.iter().flat_map(|table| &table.leaves).map(|leaf| leaf.relation_id);
     let relations: Vec<u32> = tables.iter().copied().chain(leaves).collect();
     let rights = client.query(RIGHTS, &[&relations]).await?;
     let rights: Vec<Rights> = rights.iter().map(Rights::from_row).collect::<Result<_, _>>()?;
-    Ok(vec![
-        selected(client, selection, model).await?,
-        unsupported(model),
-        readable(client, model, &rights).await?,
-        publishable(client, &tables, &rights).await?,
-        identities(client, &tables, &RowRules::asked(selection, model)).await?,
-    ])
+    let mut items = vec![selected(client, selection, model).await?, unsupported(model)];
+    if parts.full || parts.incremental {
+        items.push(readable(client, model, &rights).await?);
+    }
+    if parts.incremental {
+        items.push(publishable(client, &tables, &rights).await?);
+        items.push(identities(client, &tables, &RowRules::asked(selection, model)).await?);
+    }
+    Ok(items)
 }
 
 struct Rights {

@@ -1,8 +1,7 @@
 //! The server: its settings, the role's rights on it, what runs there.
 
-use strait_postgres::replication::SystemIdentity;
 use strait_postgres::{Client, Error, quote};
-use strait_proto::v1::{FailureKind, PrecheckItem};
+use strait_proto::v1::{self, FailureKind, PrecheckItem};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
@@ -34,10 +33,14 @@ const LONG_SECONDS: i32 = 60;
 pub(super) async fn check(
     client: &Client,
     source: &Source,
-    identity: &Result<SystemIdentity, Error>,
+    identity: &Result<v1::SourceIdentity, Error>,
 ) -> Result<Vec<PrecheckItem>, Error> {
     let own = [source.slot.as_str(), source.copy_slot.as_str()];
     let facts = client.query_one(FACTS, &[&own.as_slice()]).await?;
+    if !source.parts.incremental {
+        // Nothing is decoded: neither the log nor the right to replicate matters.
+        return Ok(vec![recovery(&facts)?]);
+    }
     Ok(vec![
         wal_level(&facts)?,
         recovery(&facts)?,
@@ -71,7 +74,7 @@ fn recovery(facts: &Row) -> Result<PrecheckItem, Error> {
 }
 
 /// What counts is whether the server lets the role replicate; its attributes explain why not.
-fn replication(facts: &Row, identity: &Result<SystemIdentity, Error>) -> Result<PrecheckItem, Error> {
+fn replication(facts: &Row, identity: &Result<v1::SourceIdentity, Error>) -> Result<PrecheckItem, Error> {
     const NAME: &str = "source.replication_privilege";
     let role: String = facts.try_get("role")?;
     let may: Option<bool> = facts.try_get("may_replicate")?;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use strait_postgres::replication::SystemIdentity;
 use strait_postgres::{Client, Error, ServerVersion};
 use strait_proto::v1;
 
@@ -33,7 +32,7 @@ const EXTENSION_TYPES: &str = "
 pub(super) async fn summarise(
     client: Client,
     version: ServerVersion,
-    identity: Option<SystemIdentity>,
+    identity: Option<v1::SourceIdentity>,
     model: &v1::SchemaModel,
     mapped: &Mapped,
 ) -> Result<(v1::SourceSummary, impl Future<Output = ()> + use<>), Error> {
@@ -41,10 +40,7 @@ pub(super) async fn summarise(
     let extension_types = client.query(EXTENSION_TYPES, &[&tables]).await?;
     let encoding = client.query_one("SELECT current_setting('server_encoding')", &[]).await?;
     let summary = v1::SourceSummary {
-        identity: identity.map(|identity| v1::SourceIdentity {
-            system_identifier: identity.system_identifier,
-            timeline: identity.timeline,
-        }),
+        identity,
         probe_lock: probe_lock(&client).await?,
         encoding: encoding.try_get(0)?,
         size_bytes: model.tables.iter().map(|table| table.size_bytes).sum(),
@@ -60,12 +56,30 @@ pub(super) async fn summarise(
             .collect::<Result<_, Error>>()?,
         server_version: version.0,
         requirements: model.requirements.clone(),
+        structures: Vec::new(),
     };
     let hold = async move {
         tokio::time::sleep(PROBE_TIME).await;
         drop(client);
     };
     Ok((summary, hold))
+}
+
+/// What a table at the destination has to take.
+pub(super) fn structure(table: &v1::Table) -> v1::SourceTable {
+    let written = table.columns.iter().filter(|column| column.generated.is_none());
+    let column = |column: &v1::Column| v1::SourceColumn {
+        name: column.name.clone(),
+        type_name: column.type_name.clone(),
+    };
+    let is_key = |constraint: &v1::Constraint| {
+        matches!(constraint.kind(), v1::ConstraintKind::PrimaryKey | v1::ConstraintKind::Unique)
+    };
+    v1::SourceTable {
+        table: Some(v1::TableName::new(&*table.schema, &*table.name)),
+        columns: written.map(column).collect(),
+        has_key: table.constraints.iter().any(is_key),
+    }
 }
 
 /// Takes a random advisory lock for the session.

@@ -18,6 +18,7 @@
 
 mod acks;
 mod catch_up;
+mod conclude;
 mod credit;
 mod forward;
 mod frame;
@@ -42,7 +43,9 @@ mod truncate;
 mod walsender;
 mod watch_tables;
 
+pub(crate) use conclude::conclude;
 pub(crate) use hold::Hold;
 pub(crate) use marks::TableMarks;
 pub(crate) use run::{OnceMarker, StreamRun};
+pub(crate) use sequences::SequenceSync;
 pub(crate) use streaming::PutOff;

@@ -93,7 +93,7 @@ impl StreamRun<'_> {
             positions.marks.mark(&suspended(state));
         }
         let (leaves, rules) = (self.leaves.known(), self.rules.clone());
-        let tables = TableSet::begun(&ready.tables, &self.mapped, leaves, rules);
+        let tables = TableSet::begun(&ready.tables, &self.mapped, leaves, rules, &self.source.carried);
         let stop = CancellationToken::new();
         let catalog = Catalog {
             client: Arc::clone(&self.client),

@@ -21,6 +21,7 @@ use super::tables::TableSet;
 use super::truncate;
 use crate::capture::heartbeat;
 use crate::capture::record::LeafRecord;
+use crate::choices::Operations;
 use crate::error::RunError;
 use crate::mapping::Projection;
 use crate::rows::{Described, FilteredRelation};
@@ -70,6 +71,7 @@ struct Mapped {
     /// Which of the session's definitions it is.
     order: u64,
     begin_lsn: Lsn,
+    operations: Operations,
     definition: v1::RelationDefinition,
     /// Which values of a tuple are sent; of a filtered table all, until its condition was evaluated.
     projection: Projection,
@@ -255,7 +257,7 @@ impl Shape {
         };
         let target = table.name.clone();
         let target = target.unwrap_or_else(|| v1::TableName::new(&*relation.schema, &*relation.name));
-        let (table_id, begin_lsn) = (table.table_id, table.begin_lsn);
+        let (table_id, begin_lsn, operations) = (table.table_id, table.begin_lsn, table.operations);
         let source_columns = relation.columns.clone();
         let mut projection = Projection::apply(&mut relation, table.map.as_ref())?;
         let filtered = self.tables.filter(table_id).map(|filter| {
@@ -268,7 +270,7 @@ impl Shape {
         let order = self.definitions;
         let relations = self.relations_here();
         let announced = has_announced(relations, &definition);
-        let mapped = Mapped { order, begin_lsn, definition, projection, filtered, announced };
+        let mapped = Mapped { order, begin_lsn, operations, definition, projection, filtered, announced };
         relations.insert(relation_id, Known::Mapped(Box::new(mapped)));
         Ok(Step::Done)
     }
@@ -304,7 +306,7 @@ impl Shape {
             None => return Err(out_of_turn("a row of a relation that was not described")),
         };
         let commit_lsn = open.begin.final_lsn;
-        if open.repeated || commit_lsn < mapped.begin_lsn {
+        if open.repeated || commit_lsn < mapped.begin_lsn || !mapped.operations.carry(operation) {
             return Ok(());
         }
         open.announce(changes);

@@ -26,6 +26,7 @@ pub(super) fn shape() -> Shape {
         map: None,
         begin_lsn: Lsn(begin),
         leaves,
+        operations: Operations::ALL,
     };
     let flat = vec![leaf(11, "a < 5"), leaf(12, "a >= 5")];
     let tables = TableSet::new([table(1, 1, vec![]), table(2, 2000, vec![]), table(10, 1, flat)]);

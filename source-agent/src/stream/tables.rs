@@ -7,6 +7,7 @@ use strait_proto::v1::CopyPhase;
 use strait_proto::{Lsn, v1};
 
 use crate::capture::record::LeafRecord;
+use crate::choices::{Carried, Operations};
 use crate::mapping::{Mapped, TableMap};
 use crate::rows::{Filter, RowRules};
 
@@ -22,6 +23,8 @@ pub(super) struct SyncedTable {
     pub(super) map: Option<TableMap>,
     /// Non-empty for a flattened table: every leaf known, those that went included.
     pub(super) leaves: Vec<LeafRecord>,
+    /// Those that are sent.
+    pub(super) operations: Operations,
 }
 
 /// All tables of the task.
@@ -48,6 +51,7 @@ impl TableSet {
         mapped: &Mapped,
         leaves: &BTreeMap<u32, Vec<LeafRecord>>,
         rules: RowRules,
+        carried: &Carried,
     ) -> Self {
         let names: HashMap<u32, v1::TableName> = mapped
             .model
@@ -55,17 +59,24 @@ impl TableSet {
             .iter()
             .map(|table| (table.table_id, v1::TableName::new(&*table.schema, &*table.name)))
             .collect();
-        let mut set = Self::new(states.iter().map(|state| SyncedTable {
-            table_id: state.table_id,
-            // As the destination calls it, whatever has become of its name since.
-            name: state.table.clone().or_else(|| names.get(&state.table_id).cloned()),
-            map: mapped.table(state.table_id).cloned(),
-            begin_lsn: match state.phase() {
-                // Its changes do not count until it has begun over, and are not sent.
-                CopyPhase::Suspended | CopyPhase::Copying => Lsn(u64::MAX),
-                _ => Lsn(state.begin_lsn),
-            },
-            leaves: leaves.get(&state.table_id).cloned().unwrap_or_default(),
+        let mut set = Self::new(states.iter().map(|state| {
+            let map = mapped.table(state.table_id).cloned();
+            SyncedTable {
+                table_id: state.table_id,
+                // As the destination calls it, whatever has become of its name since.
+                name: state.table.clone().or_else(|| names.get(&state.table_id).cloned()),
+                begin_lsn: match state.phase() {
+                    // Its changes do not count until it has begun over, and are not sent.
+                    CopyPhase::Suspended | CopyPhase::Copying => Lsn(u64::MAX),
+                    _ => Lsn(state.begin_lsn),
+                },
+                leaves: leaves.get(&state.table_id).cloned().unwrap_or_default(),
+                operations: map.as_ref().map_or_else(
+                    || carried.by_task(),
+                    |map| carried.by_table(&map.source.schema, &map.source.name),
+                ),
+                map,
+            }
         }));
         set.rules = rules;
         set

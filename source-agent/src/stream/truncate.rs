@@ -25,7 +25,7 @@ pub(super) fn map(relation_ids: &[u32], tables: &TableSet, commit_lsn: Lsn) -> R
     let mut truncated: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     for relation_id in relation_ids {
         match tables.of_relation(*relation_id) {
-            Some(table) if commit_lsn >= table.begin_lsn => {
+            Some(table) if commit_lsn >= table.begin_lsn && table.operations.truncate => {
                 truncated.entry(table.table_id).or_default().insert(*relation_id);
             }
             _ => {}
@@ -88,8 +88,11 @@ mod tests {
         }
     }
 
+    use crate::choices::Operations;
+
     fn table(table_id: u32, begin: u64, leaves: Vec<LeafRecord>) -> SyncedTable {
-        SyncedTable { table_id, name: None, map: None, begin_lsn: Lsn(begin), leaves }
+        let (begin_lsn, operations) = (Lsn(begin), Operations::ALL);
+        SyncedTable { table_id, name: None, map: None, begin_lsn, leaves, operations }
     }
 
     fn tables() -> TableSet {

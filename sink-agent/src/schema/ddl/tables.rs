@@ -23,6 +23,7 @@ pub(in super::super) fn create(table: &v1::Table, parents: &[&v1::Table]) -> Str
         let parents: Vec<_> = parents.iter().map(|parent| self::name(parent)).collect();
         statements.push_str(&format!(" INHERITS ({})", parents.join(", ")));
     }
+    statements.push_str(&table.dialect_clauses);
     for column in table.columns.iter().filter(|it| !inherited.is_listed(it)) {
         let action = match (column.not_null, inherited.is_not_null(column)) {
             (true, false) => "SET",

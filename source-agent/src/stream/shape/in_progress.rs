@@ -161,7 +161,8 @@ impl Shape {
     ) -> Result<(), RunError> {
         let (block, transaction) = self.in_progress_here()?;
         match transaction.relations.get(&relation_id) {
-            Some(Known::Mapped(_)) => {}
+            Some(Known::Mapped(mapped)) if mapped.operations.carry(operation) => {}
+            Some(Known::Mapped(_)) => return Ok(()),
             // A server that streams transactions in progress has logical messages, and needs no heartbeat's table.
             Some(Known::Ignored | Known::Heartbeat(_)) => return Ok(()),
             None => return Err(out_of_turn("a row of a relation that was not described to its transaction")),

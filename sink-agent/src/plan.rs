@@ -1,0 +1,73 @@
+//! What a task would do at the destination: the very code that creates objects, on a connection that may not write, with its
+//! statements written down instead of run.
+
+use std::collections::HashSet;
+
+use strait_postgres::{Client, ConnectionUri};
+use strait_proto::TaskId;
+use strait_proto::v1::{self, TableName};
+
+use crate::apply_schema::{key, leave_alone};
+use crate::error::{Context as _, Error};
+use crate::results::RESULTS_MAX;
+use crate::schema::{self, Results};
+use crate::store;
+
+/// Renders a model for the destination as it is now.
+pub(crate) async fn plan(
+    uri: &ConnectionUri,
+    task_id: &TaskId,
+    spec: Option<&v1::TaskSpec>,
+    mut model: v1::SchemaModel,
+) -> Result<v1::PlanResult, Error> {
+    let client = store::connect(uri, task_id).await?;
+    client.batch_execute("SET default_transaction_read_only = on").await.context("prepare the plan")?;
+    let names: Vec<TableName> =
+        model.tables.iter().map(|table| TableName::new(&*table.schema, &*table.name)).collect();
+    let existing: HashSet<_> = store::existing_tables(&client, &names).await?.iter().map(key).collect();
+    leave_alone(&mut model, &existing);
+    let remarks = schema::for_dialect(&client, &mut model).await.context("look at the destination")?;
+    let creates = spec.is_none_or(|spec| {
+        spec.synchronize.is_empty() || spec.synchronize.contains(&v1::Synchronization::Schema.into())
+    });
+    if !creates {
+        return Ok(v1::PlanResult { objects: names.iter().map(existed).collect(), ..Default::default() });
+    }
+    let (sender, mut results) = tokio::sync::mpsc::channel(RESULTS_MAX);
+    let collect = async {
+        let mut objects = Vec::new();
+        while let Some(result) = results.recv().await {
+            objects.push(result);
+        }
+        objects
+    };
+    let (rendered, mut objects) = tokio::join!(render(&client, &model, Results::rendering(sender)), collect);
+    objects.extend(remarks);
+    Ok(v1::PlanResult { model: None, objects, statements: rendered? })
+}
+
+async fn render(client: &Client, model: &v1::SchemaModel, results: Results) -> Result<Vec<String>, Error> {
+    const DOING: &str = "render the schema";
+    // Nothing is replaced: what stands is left as it is.
+    schema::create_objects(client, model, &HashSet::new(), &results).await.context(DOING)?;
+    for table in &model.tables {
+        schema::finish_table(client, model, table, &results).await.context(DOING)?;
+    }
+    schema::create_after_data(client, model, &HashSet::new(), true, &results).await.context(DOING)?;
+    let mut statements = results.rendered();
+    for key in schema::foreign_keys(model) {
+        statements.push(key.add_sql);
+        statements.extend(key.validate_sql);
+    }
+    Ok(statements)
+}
+
+fn existed(name: &TableName) -> v1::ObjectResult {
+    v1::ObjectResult {
+        object_kind: "table".to_owned(),
+        schema: name.schema.clone(),
+        name: name.name.clone(),
+        outcome: v1::ObjectOutcome::Existed.into(),
+        ..Default::default()
+    }
+}

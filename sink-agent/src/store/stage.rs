@@ -1,0 +1,87 @@
+//! Where the rows of a table that stood before the task wait until all of them are there.
+//!
+//! They are merged in one transaction with the table's line, so that a copy that begins over under another snapshot leaves nothing
+//! of the first one behind. The stage's existence says that a copy is to be merged: it is created when the table begins and
+//! dropped by the merge. It is logged, because the ledger is: a crash must not take the rows and leave the lines.
+
+use strait_postgres::Client;
+use strait_postgres::quote::{identifier, qualified};
+use strait_proto::{TaskId, v1};
+
+use super::claim::TEXT;
+use super::layout::SCHEMA;
+use crate::error::{Context as _, Error};
+
+/// The table that the rows of one table of a task wait in.
+pub(crate) fn stage_name(task_id: &TaskId, table_id: u32) -> v1::TableName {
+    v1::TableName::new(SCHEMA, format!("{}{table_id}", prefix(task_id)))
+}
+
+/// Within the transaction that begins the table: makes its stage, anew where one stands. It has the types of the destination
+/// and nothing that could refuse a row.
+pub(crate) async fn make_stage(
+    client: &Client,
+    stage: &v1::TableName,
+    table: &v1::TableName,
+    columns: &[&str],
+) -> Result<(), Error> {
+    drop_stage(client, stage).await?;
+    let columns: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
+    let create = format!(
+        "CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA",
+        qualified(&stage.schema, &stage.name),
+        columns.join(", "),
+        qualified(&table.schema, &table.name)
+    );
+    client.batch_execute(&create).await.context(format!("make the stage of table {table}"))
+}
+
+/// Whether the rows of a table go into its stage.
+pub(crate) async fn has_stage(client: &Client, stage: &v1::TableName) -> Result<bool, Error> {
+    let name = qualified(&stage.schema, &stage.name);
+    let row = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&name, TEXT)]).await;
+    Ok(row.context("look for the stage of a table")?.get(0))
+}
+
+/// Within the transaction that marks the table as copied: merges what the stage holds, and drops it. A row whose key the
+/// destination has already stays as it is there. Returns how many rows were added.
+pub(crate) async fn merge_stage(
+    client: &Client,
+    stage: &v1::TableName,
+    table: &v1::TableName,
+    columns: &[&str],
+) -> Result<u64, Error> {
+    let columns: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
+    let columns = columns.join(", ");
+    let list =
+        if columns.is_empty() { String::new() } else { format!(" ({columns}) OVERRIDING SYSTEM VALUE") };
+    let merge = format!(
+        "INSERT INTO {}{list} SELECT {columns} FROM {} ON CONFLICT DO NOTHING",
+        qualified(&table.schema, &table.name),
+        qualified(&stage.schema, &stage.name)
+    );
+    let added = client.execute(&merge, &[]).await.context(format!("merge the rows of table {table}"))?;
+    drop_stage(client, stage).await?;
+    Ok(added)
+}
+
+/// Drops whatever stages a task has. Within the transaction that forgets it.
+pub(super) async fn drop_stages(client: &Client, task_id: &TaskId) -> Result<(), Error> {
+    const SQL: &str =
+        "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = 'strait' AND c.relkind = 'r' AND starts_with(c.relname::text, $1)";
+    let rows = client.query_typed(SQL, &[(&prefix(task_id), TEXT)]).await;
+    for row in rows.context("look for the stages of the task")? {
+        drop_stage(client, &v1::TableName::new(SCHEMA, row.get::<_, &str>(0))).await?;
+    }
+    Ok(())
+}
+
+async fn drop_stage(client: &Client, stage: &v1::TableName) -> Result<(), Error> {
+    let drop = format!("DROP TABLE IF EXISTS {}", qualified(&stage.schema, &stage.name));
+    client.batch_execute(&drop).await.context("drop the stage of a table")
+}
+
+fn prefix(task_id: &TaskId) -> String {
+    format!("stage_{task_id}_")
+}
