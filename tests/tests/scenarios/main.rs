@@ -15,6 +15,7 @@ mod hops;
 mod idle;
 mod lanes;
 mod large_transaction;
+mod mapping;
 mod older_sources;
 mod on_error;
 mod peer_001_rep_changes;
