@@ -45,15 +45,13 @@ pub(crate) async fn check(
     }
     collisions(source, mapping, mapped, &mut problems);
     identities(client, source, mapped, &mut problems).await?;
-    let mut items = vec![match problems.causes.is_empty() {
-        true => passed(NAME, format!("{} tables have their places", source.tables.len())),
-        false => failed(
-            NAME,
-            format!("{} problems", problems.causes.len()),
-            list(problems.causes),
-            statements(problems.remedies),
-        ),
-    }];
+    let item = if problems.causes.is_empty() {
+        passed(NAME, format!("{} tables have their places", source.tables.len()))
+    } else {
+        let remedy = statements(problems.remedies);
+        failed(NAME, format!("{} problems", problems.causes.len()), list(problems.causes), remedy)
+    };
+    let mut items = vec![item];
     items.extend(primary_keys(source, mapping, mapped));
     items.extend(column_types(source, mapping, mapped));
     Ok(items)
