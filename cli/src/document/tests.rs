@@ -75,6 +75,8 @@ fn fields_that_are_carried_out_or_ask_for_what_happens_anyway_are_accepted() {
         "existing_tables: fail",
         "name_case: default",
         "name_case: source",
+        "name_case: lower",
+        "objects: {include: [{table: a.b, columns: [x], rename: {table: c, columns: {x: y}}, primary_key: [y]}]}",
         "partitions: flatten",
         "rewind: 0",
         "rewind: {time: 0, size: 0}",
@@ -112,8 +114,6 @@ fn the_number_of_lanes_is_kept_within_its_bounds() {
 #[test]
 fn fields_of_later_versions_are_refused_by_name_and_line() {
     for (text, field) in [
-        ("name_case: lower", "name_case"),
-        ("name_case: upper", "name_case"),
         ("partitions: preserve", "partitions"),
         ("rewind: {time: 15m, size: 1GiB}", "rewind"),
         ("rewind: 15m", "rewind"),
@@ -125,11 +125,7 @@ fn fields_of_later_versions_are_refused_by_name_and_line() {
         ("alerts: {slot_retained_above: 10GiB}", "alerts.slot_retained_above"),
         ("alerts: {webhook: 'https://example.net'}", "alerts.webhook"),
         ("failed: {drop_slot_after: 7d}", "failed.drop_slot_after"),
-        ("objects: {include: [{table: a.b, rename: {table: c}}]}", "objects.include[0].rename"),
-        ("objects: {include: [{schema: a, rename: {schema: c}}]}", "objects.include[0].rename"),
-        ("objects: {include: [{table: a.b, rename: {columns: {x: y}}}]}", "objects.include[0].rename"),
-        ("objects: {include: [{table: a.b, columns: [x]}]}", "objects.include[0].columns"),
-        ("objects: {include: [{table: a.b, primary_key: [x]}]}", "objects.include[0].primary_key"),
+        ("objects: {include: [{table: a.b, merge: true}]}", "objects.include[0].merge"),
         ("objects: {include: [{table: a.b, transform: [{drop: true}]}]}", "objects.include[0].transform"),
         (
             "objects: {include: [{table: a.b, transform: [{when: 'row.x', set: {y: 'z'}}]}]}",
@@ -164,7 +160,7 @@ fn a_throttle_is_given_in_rows_and_megabytes_a_second() {
 
 #[test]
 fn every_refused_field_is_named_in_one_go() {
-    let message = problem("partitions: preserve\nname_case: upper\nretry: {other: 0m}\n", Form::Task);
+    let message = problem("partitions: preserve\nrewind: 15m\nretry: {other: 0m}\n", Form::Task);
     assert_eq!(message.lines().count(), 5, "{message}");
 }
 

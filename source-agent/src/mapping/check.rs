@@ -45,15 +45,13 @@ pub(crate) async fn check(
     }
     collisions(source, mapping, mapped, &mut problems);
     identities(client, source, mapped, &mut problems).await?;
-    let mut items = vec![match problems.causes.is_empty() {
-        true => passed(NAME, format!("{} tables have their places", source.tables.len())),
-        false => failed(
-            NAME,
-            format!("{} problems", problems.causes.len()),
-            list(problems.causes),
-            statements(problems.remedies),
-        ),
-    }];
+    let item = if problems.causes.is_empty() {
+        passed(NAME, format!("{} tables have their places", source.tables.len()))
+    } else {
+        let remedy = statements(problems.remedies);
+        failed(NAME, format!("{} problems", problems.causes.len()), list(problems.causes), remedy)
+    };
+    let mut items = vec![item];
     items.extend(primary_keys(source, mapping, mapped));
     items.extend(column_types(source, mapping, mapped));
     Ok(items)
@@ -67,7 +65,9 @@ struct Problems {
 
 impl Problems {
     fn add(&mut self, cause: String, remedy: impl Into<String>) {
-        self.causes.push(cause);
+        if !self.causes.contains(&cause) {
+            self.causes.push(cause);
+        }
         self.remedies.insert(remedy.into());
     }
 }
@@ -129,6 +129,8 @@ fn collisions(source: &v1::SchemaModel, mapping: &Mapping, mapped: &Mapped, prob
         let Some(map) = mapped.table(table.table_id) else { continue };
         let (from, to) = (&map.source, &map.target);
         place("relation", to.to_string(), format!("table {from}"));
+        // Each has a type of its name.
+        place("type", to.to_string(), format!("table {from}"));
         lengths.extend([to.schema.clone(), to.name.clone()]);
         for column in &table.columns {
             if let Some(name) = map.columns.target(&column.name) {
@@ -161,7 +163,7 @@ fn collisions(source: &v1::SchemaModel, mapping: &Mapping, mapped: &Mapped, prob
     }
     for user_type in &source.types {
         let name = TableName::new(&*user_type.schema, &*user_type.name);
-        place("relation", mapped.sequence(&name).to_string(), format!("type {name}"));
+        place("type", mapped.sequence(&name).to_string(), format!("type {name}"));
     }
     for ((_, at), sources) in places.iter().filter(|(_, sources)| sources.len() > 1) {
         problems.add(

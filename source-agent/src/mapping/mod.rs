@@ -92,8 +92,8 @@ impl Mapping {
             return table.clone();
         };
         let exact = self.selection.include.iter().filter(|it| !it.table.is_empty());
-        let names = exact.map(|it| TableName::new(&*it.schema, &*it.table));
-        names.into_iter().find(|name| self.target(name) == *begun).unwrap_or_else(|| table.clone())
+        let mut names = exact.map(|it| TableName::new(&*it.schema, &*it.table));
+        names.find(|name| self.target(name) == *begun).unwrap_or_else(|| table.clone())
     }
 
     fn columns(&self, table: &TableName) -> ColumnMap {

@@ -311,11 +311,11 @@ fn set_primary_key(table: &mut v1::Table, key: &[String]) {
             (*bytes <= 50).then_some(it)
         })
         .collect();
-    let candidates = (0..).map(|number| match number {
+    let mut candidates = (0..).map(|number| match number {
         0 => format!("{stem}_pkey"),
         number => format!("{stem}_pkey{number}"),
     });
-    let name = candidates.into_iter().find(|name| !taken.contains(&**name)).unwrap_or_default();
+    let name = candidates.find(|name| !taken.contains(&**name)).unwrap_or_default();
     let columns: Vec<String> = key.iter().map(|column| quote::identifier(column)).collect();
     table.constraints.insert(
         0,

@@ -21,6 +21,7 @@ mod kinds;
 mod lanes;
 mod large_transaction;
 mod many_tables;
+mod mapping;
 mod older_sources;
 mod on_error;
 mod operations;
