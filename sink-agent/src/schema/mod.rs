@@ -36,7 +36,7 @@ pub(crate) use create::create_objects;
 pub(crate) use finish::finish_table;
 pub(crate) use foreign_keys::{ForeignKey, ForeignKeyState, foreign_key_state, foreign_keys};
 pub(crate) use greenplum::for_dialect;
-pub(crate) use objects::{create_after_data, placeholders};
+pub(crate) use objects::{after_data, create_after_data, placeholders};
 pub(crate) use refresh::refresh;
 pub(crate) use results::Results;
 pub(crate) use retry::{Again, retry};

@@ -13,7 +13,7 @@ const LAYOUTS: [&str; 4] = [
     include_str!("layout.sql"),
     include_str!("layout/2.sql"),
     include_str!("layout/3.sql"),
-    include_str!("layout/5.sql"),
+    include_str!("layout/4.sql"),
 ];
 
 /// The newest layout, which this program works with.
