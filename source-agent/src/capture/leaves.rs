@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use strait_postgres::{Client, Error, catalog};
+use strait_postgres::{Client, Error, catalog, quote};
 use strait_proto::v1;
 
 use super::locks::{Ddl, with_retry};
@@ -39,7 +39,8 @@ const PRESENT: &str = "
 ///
 /// CREATE TABLE … PARTITION OF writes the relation's first catalog entries and makes it a partition within one transaction,
 /// two or three commands apart (PostgreSQL 12 to 18); CREATE TABLE and ATTACH are at least five apart, so that rows may have
-/// come in between. Rows themselves do not tell: one that was updated since looks like a later one.
+/// come in between. They have not where the first place of the first page holds a row of that transaction that is younger than
+/// the attachment. Other rows do not tell: one that was updated since looks like a later one.
 const CREATED_IN_PLACE: &str = "
     SELECT coalesce(bool_and(a.xmin = i.xmin AND i.cmin::text::int8 - a.cmin::text::int8 BETWEEN 0 AND 3), false) AS created,
            coalesce(pg_relation_size($1::oid), 0) = 0 AS empty
@@ -319,6 +320,19 @@ async fn require_created_in_place(client: &Client, leaf: &LeafRecord, root: u32)
     let row = client.query_one(CREATED_IN_PLACE, &[&leaf.relation_id, &root]).await.during(DOING)?;
     let created: bool = row.try_get("created").during(DOING)?;
     if created || row.try_get("empty").during(DOING)? {
+        return Ok(());
+    }
+    let table = quote::qualified(&leaf.schema, &leaf.name);
+    let first_came_later = format!(
+        "SELECT EXISTS (
+             SELECT FROM ONLY {table} AS r
+             WHERE r.ctid = '(0,1)' AND NOT EXISTS (
+                 SELECT FROM pg_partition_ancestors($1::oid) AS path JOIN pg_inherits AS i ON i.inhrelid = path.relid
+                 WHERE path.relid IN (SELECT relid FROM pg_partition_tree($2::oid)) AND path.relid <> $2::oid
+                   AND NOT (i.xmin = r.xmin AND i.cmin::text::int8 <= r.cmin::text::int8)))"
+    );
+    let row = client.query_one(&first_came_later, &[&leaf.relation_id, &root]).await.during(DOING)?;
+    if row.try_get(0).during(DOING)? {
         return Ok(());
     }
     Err(attached(root, leaf))

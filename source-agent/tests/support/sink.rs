@@ -20,6 +20,8 @@ type Answers<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + S
 
 #[derive(Default)]
 pub(crate) struct State {
+    /// Tables that were suspended on request, and why.
+    pub(crate) suspended: Vec<(u32, String)>,
     pub(crate) checkpoint: Option<v1::Checkpoint>,
     pub(crate) schema: Option<v1::SchemaModel>,
     pub(crate) states: BTreeMap<u32, v1::TableState>,
@@ -187,8 +189,11 @@ impl DataService for SinkService {
 
     async fn join_tables(
         &self,
-        _: Request<v1::JoinTablesRequest>,
+        request: Request<v1::JoinTablesRequest>,
     ) -> Result<Response<v1::JoinTablesResponse>, Status> {
+        let v1::JoinTablesRequest { table_ids, reason, .. } = request.into_inner();
+        let suspended = table_ids.into_iter().map(|table_id| (table_id, reason.clone()));
+        self.0.state.lock().unwrap().suspended.extend(suspended);
         Ok(Response::new(v1::JoinTablesResponse::default()))
     }
 
