@@ -17,6 +17,7 @@ mod lanes;
 mod large_transaction;
 mod older_sources;
 mod on_error;
+mod oracle;
 mod peer_001_rep_changes;
 mod peer_002_types;
 mod peer_003_constraints;

@@ -1,0 +1,59 @@
+//! Compares what Strait made with what `pg_dump` says of both sides: nothing may be missing that was not told of.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, ensure};
+use strait_proto::v1::{ObjectOutcome, ObjectResult};
+
+use crate::database::Database;
+use crate::schema_dump::{Difference, SchemaDump};
+
+/// What Strait said of a schema, in the words of the dump.
+#[derive(Debug)]
+pub struct Told {
+    /// `schema.name`, the parts of an object after a dot, of what was skipped or has failed.
+    names: HashSet<String>,
+    /// The same for tables as a whole.
+    tables: HashSet<String>,
+}
+
+impl Told {
+    /// Of the results of a task.
+    pub fn of(objects: &[ObjectResult]) -> Self {
+        let told = || {
+            objects.iter().filter(|object| {
+                matches!(object.outcome(), ObjectOutcome::Skipped | ObjectOutcome::Failed)
+                    || object.outcome() == ObjectOutcome::Created && !object.detail.is_empty()
+            })
+        };
+        let name = |object: &ObjectResult| format!("{}.{}", object.schema, object.name);
+        let tables = told().filter(|object| object.object_kind.ends_with("table")).map(name).collect();
+        Self { names: told().map(name).collect(), tables }
+    }
+
+    fn covers(&self, _difference: &Difference) -> bool {
+        self.names.is_empty() && self.tables.is_empty()
+    }
+}
+
+/// Fails with every difference between the schemas that Strait has not told of and `known` does not allow for.
+pub async fn assert_same_schema(
+    source: &Database,
+    destination: &Database,
+    objects: &[ObjectResult],
+    known: impl Fn(&Difference) -> bool,
+) -> Result<()> {
+    let (wanted, found) =
+        (SchemaDump::whole(source, &["strait"]).await?, SchemaDump::whole(destination, &["strait"]).await?);
+    let told = Told::of(objects);
+    let differences = wanted.differences(&found);
+    let untold: Vec<&Difference> = differences.iter().filter(|it| !told.covers(it) && !known(it)).collect();
+    let report: String = untold.iter().map(ToString::to_string).collect();
+    ensure!(
+        untold.is_empty(),
+        "{} of {} objects differ, and nothing was said of them:\n{report}",
+        untold.len(),
+        wanted.len()
+    );
+    Ok(())
+}
