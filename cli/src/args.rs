@@ -189,6 +189,14 @@ Example:
         /// The task file; `-` reads standard input
         file: PathBuf,
     },
+    /// Try again to create the objects that have failed
+    #[command(after_help = "\
+Each failed object is tried once more, while the task runs or is paused. What
+still fails is listed with the server's message and the statement.
+
+Example:
+  strait task retry-objects orders-eu-to-us")]
+    RetryObjects(OneTask),
     /// Follow a task until it is released
     #[command(after_help = "\
 Bars on a terminal, lines otherwise; with --output json the lines that `strait sync` prints.

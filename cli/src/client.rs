@@ -98,6 +98,13 @@ impl Coordinator {
         task(self.answer(answer)?.task)
     }
 
+    /// What became of the objects that were tried again.
+    pub(crate) async fn retry_objects(&self, name: &str) -> Result<Vec<v1::ObjectResult>, Error> {
+        let request = v1::RetryObjectsRequest { task: name.to_owned() };
+        let answer = self.client.clone().retry_objects(request).await;
+        Ok(self.answer(answer)?.results)
+    }
+
     pub(crate) async fn release(&self, name: &str) -> Result<v1::Task, Error> {
         let answer = self.client.clone().release_task(v1::ReleaseTaskRequest { task: name.to_owned() }).await;
         task(self.answer(answer)?.task)

@@ -79,6 +79,9 @@ pub enum Error {
         /// They were printed already.
         told: bool,
     },
+    /// Objects could not be created this time either; they were printed.
+    #[error("{0} objects have failed again: remove their causes at the destination, then try again")]
+    ObjectsFailed(usize),
     /// A task has failed.
     #[error("the task failed: {}", .0.cause)]
     TaskFailed(Box<v1::Failure>),

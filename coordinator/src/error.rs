@@ -37,6 +37,9 @@ pub(crate) enum RequestError {
     /// A precheck of the same task is under way.
     #[error("a precheck of this task is running; it can be asked for again when that one has ended")]
     PrecheckRunning,
+    /// An agent could not do what was asked for.
+    #[error("{}", .0.cause)]
+    Agent(strait_proto::v1::Failure),
     /// What was asked for could not be stored, and so was not done.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -5,6 +5,7 @@
 
 mod epoch;
 mod lsn;
+pub mod object_kind;
 mod table_name;
 mod task_id;
 mod task_state;

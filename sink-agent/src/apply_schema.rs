@@ -1,5 +1,8 @@
 //! Creates what must stand before rows arrive, and only where nothing of somebody else's stands.
 
+use std::collections::HashSet;
+
+use strait_postgres::Client;
 use strait_postgres::quote::qualified;
 use strait_proto::v1::{self, ObjectOutcome, ObjectResult, TableName};
 
@@ -32,15 +35,33 @@ pub(crate) async fn apply_schema(
     // From here on a table of the model that stands is this task's, even if this process dies before it can
     // say so.
     let coming: Vec<&TableName> = names.iter().filter(|name| !existing.contains(name)).collect();
-    store::intend_tables(&client, &claim, &coming).await?;
+    store::intend(&client, &claim, "table", &coming).await?;
+    let replaceable = intend_placeholders(&client, &claim, &model).await?;
 
-    let create = async |results: schema::Results| schema::create_objects(&client, &model, &results).await;
+    let create = async |results: schema::Results| {
+        schema::create_objects(&client, &model, &replaceable, &results).await
+    };
     let (outcome, results) = relay.collect(create).await?;
     store::record_objects(&client, &claim, &results).await?;
     let outcome = outcome.context("create the objects of the schema")?;
     store::set_schema(&client, &claim, &model, outcome.is_complete()).await?;
     session.set_model(model);
     if outcome.is_complete() { Ok(()) } else { Err(failed_tables(&outcome.failed_tables, &results)) }
+}
+
+/// Views that stand as placeholders for a while: those that are this task's to replace.
+async fn intend_placeholders(
+    client: &Client,
+    claim: &store::Claim,
+    model: &v1::SchemaModel,
+) -> Result<HashSet<TableName>, Error> {
+    let names = schema::placeholders(model);
+    let existing = store::existing_tables(client, &names).await?;
+    let coming: Vec<&TableName> = names.iter().filter(|name| !existing.contains(name)).collect();
+    store::intend(client, claim, "view", &coming).await?;
+    let rows = store::object_rows(client, &claim.task_id).await?;
+    let unsettled = rows.into_iter().filter(|row| row.key.kind == "view" && !row.is_settled());
+    Ok(unsettled.map(|row| TableName::new(row.key.schema, row.key.name)).collect())
 }
 
 async fn refuse_foreign(foreign: &[&TableName], relay: &Relay<v1::ApplySchemaResponse>) -> Result<(), Error> {

@@ -106,7 +106,7 @@ impl ForeignKeys {
                 _ if !replica_role => {
                     let skipped = ForeignKeyState::Skipped;
                     set_foreign_key_state(client, task_id, &name(&key), skipped, NO_REPLICA_ROLE).await?;
-                    keys.known.push(result(&key, v1::ObjectOutcome::Skipped, NO_REPLICA_ROLE, ""));
+                    keys.known.push(key.result(v1::ObjectOutcome::Skipped, NO_REPLICA_ROLE, ""));
                 }
                 _ => keys.sort_in(client, key).await?,
             }
@@ -196,7 +196,7 @@ impl ForeignKeys {
                 self.to_validate.push_back(key);
                 Ok(None)
             }
-            Ok(()) => Ok(Some(result(&key, v1::ObjectOutcome::Created, "", ""))),
+            Ok(()) => Ok(Some(key.result(v1::ObjectOutcome::Created, "", ""))),
             Err(error) if client.is_closed() => Err(error),
             Err(error) if error.failure().definite => {
                 self.failed(client, &key, &key.add_sql, &error).await.map(Some)
@@ -222,7 +222,7 @@ impl ForeignKeys {
         match outcome {
             Ok(()) => {
                 set_foreign_key_state(client, &self.task_id, &name(&key), ForeignKeyState::Done, "").await?;
-                Ok(Some(result(&key, v1::ObjectOutcome::Created, "", "")))
+                Ok(Some(key.result(v1::ObjectOutcome::Created, "", "")))
             }
             Err(error) if error.failure().definite => {
                 let statement = key.validate_sql.clone().unwrap_or_default();
@@ -246,7 +246,7 @@ impl ForeignKeys {
     ) -> Result<v1::ObjectResult, Error> {
         let cause = error.failure().cause;
         set_foreign_key_state(client, &self.task_id, &name(key), ForeignKeyState::Failed, &cause).await?;
-        Ok(result(key, v1::ObjectOutcome::Failed, &cause, statement))
+        Ok(key.result(v1::ObjectOutcome::Failed, &cause, statement))
     }
 }
 
@@ -259,15 +259,4 @@ async fn validate(uri: ConnectionUri, task_id: TaskId, key: ForeignKey) -> Resul
 
 fn name(key: &ForeignKey) -> (String, String, String) {
     (key.table.schema.clone(), key.table.name.clone(), key.name.clone())
-}
-
-fn result(key: &ForeignKey, outcome: v1::ObjectOutcome, detail: &str, statement: &str) -> v1::ObjectResult {
-    v1::ObjectResult {
-        object_kind: "constraint".to_owned(),
-        schema: key.table.schema.clone(),
-        name: format!("{}.{}", key.table.name, key.name),
-        outcome: outcome.into(),
-        detail: detail.to_owned(),
-        statement: statement.to_owned(),
-    }
 }

@@ -12,6 +12,7 @@
 //! transaction, and every session begins with what the server says. Nothing is kept here that a restart would
 //! miss.
 
+mod after_data;
 mod apply;
 mod apply_schema;
 mod config;
@@ -23,6 +24,7 @@ mod precheck;
 mod registry;
 mod release;
 mod results;
+mod retry_objects;
 mod schema;
 mod service;
 mod session;

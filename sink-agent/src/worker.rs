@@ -15,6 +15,7 @@ use crate::error::{Context as _, Error};
 use crate::precheck::precheck;
 use crate::registry::{Assignment, Registry, lanes};
 use crate::release::release;
+use crate::retry_objects::retry_objects;
 
 /// The sink-agent's half of the control session.
 pub(crate) struct SinkWorker {
@@ -48,6 +49,11 @@ impl SinkWorker {
     async fn release(&self, command: &v1::ReleaseCommand) -> Result<Vec<String>, Error> {
         let task_id = parse(&command.task_id)?;
         release(&self.uri(command.spec.as_ref())?, &task_id).await
+    }
+
+    async fn retry_objects(&self, command: &v1::RetryObjectsCommand) -> Result<Vec<v1::ObjectResult>, Error> {
+        let task_id = parse(&command.task_id)?;
+        retry_objects(&self.uri(command.spec.as_ref())?, &task_id).await
     }
 
     async fn precheck(&self, command: &v1::PrecheckCommand) -> Result<Vec<v1::PrecheckItem>, Error> {
@@ -109,6 +115,10 @@ impl Worker for SinkWorker {
         match command {
             command::Command::Precheck(command) => match self.precheck(&command).await {
                 Ok(items) => command_result::Result::Precheck(v1::PrecheckResult { items, source: None }),
+                Err(error) => command_result::Result::Failure(error.failure()),
+            },
+            command::Command::RetryObjects(command) => match self.retry_objects(&command).await {
+                Ok(results) => command_result::Result::RetryObjects(v1::ObjectResults { results }),
                 Err(error) => command_result::Result::Failure(error.failure()),
             },
             command::Command::Release(command) => match self.release(&command).await {

@@ -140,6 +140,9 @@ impl Worker for SourceWorker {
                 Ok(result) => Answer::Precheck(result),
                 Err(error) => Answer::Failure(error.failure()),
             },
+            Command::RetryObjects(_) => {
+                Answer::Failure(RunError::definite("objects are created by the sink-agent", "").failure())
+            }
             Command::Release(command) => match self.release(command).await {
                 Ok(result) => Answer::Release(result),
                 Err(error) => Answer::Failure(error.failure()),
@@ -149,7 +152,9 @@ impl Worker for SourceWorker {
 }
 
 fn selection(spec: Option<&v1::TaskSpec>) -> v1::ObjectSelection {
-    spec.and_then(|spec| spec.objects.clone()).unwrap_or_default()
+    let objects = spec.and_then(|spec| spec.objects.clone()).unwrap_or_default();
+    let object_kinds = spec.map(|spec| spec.object_kinds.clone()).unwrap_or_default();
+    v1::ObjectSelection { object_kinds, ..objects }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

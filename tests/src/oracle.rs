@@ -31,8 +31,18 @@ impl Told {
         Self { names: told().map(name).collect(), tables }
     }
 
-    fn covers(&self, _difference: &Difference) -> bool {
-        self.names.is_empty() && self.tables.is_empty()
+    /// Whether the object itself, what it is a part of, or what it stands for in the dump was told of.
+    fn covers(&self, difference: &Difference) -> bool {
+        let name = difference.object[difference.kind().len()..].trim_start();
+        // A part stands behind its table: `s.t its_name`; a comment's object behind the word for its kind: `s.TABLE t`.
+        let dotted = name.replace(' ', ".");
+        self.names.contains(name)
+            || self.names.contains(&dotted)
+            || name
+                .char_indices()
+                .filter(|(_, it)| matches!(it, ' ' | '.'))
+                .any(|(end, _)| self.tables.contains(&name[..end]))
+            || self.tables.contains(name)
     }
 }
 

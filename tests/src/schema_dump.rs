@@ -13,7 +13,7 @@ use crate::database::Database;
 use crate::version::client_program;
 
 /// `pg_dump`'s own words for the kinds of objects that Strait carries.
-const CARRIED: [&str; 11] = [
+const CARRIED: [&str; 29] = [
     "SCHEMA",
     "TYPE",
     "DOMAIN",
@@ -25,6 +25,24 @@ const CARRIED: [&str; 11] = [
     "FK CONSTRAINT",
     "CHECK CONSTRAINT",
     "INDEX",
+    "VIEW",
+    "MATERIALIZED VIEW",
+    "FUNCTION",
+    "PROCEDURE",
+    "AGGREGATE",
+    "OPERATOR",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "CAST",
+    "COLLATION",
+    "TEXT SEARCH DICTIONARY",
+    "TEXT SEARCH CONFIGURATION",
+    "TRIGGER",
+    "RULE",
+    "POLICY",
+    "ROW SECURITY",
+    "STATISTICS",
+    "COMMENT",
 ];
 
 /// The carried objects of a database: `KIND schema.name` → statements.

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use strait_proto::v1::task_service_client::TaskServiceClient;
 use strait_proto::v1::{
     AgentInfo, CreateTaskRequest, GetTaskRequest, ListAgentsRequest, ListEventsRequest, ListTasksRequest,
-    PauseTaskRequest, PrecheckOutcome, PrecheckTaskRequest, ReleaseTaskRequest, ResumeTaskRequest,
-    StartTaskRequest, Task, TaskSpec, TaskState, UpdateTaskRequest,
+    ObjectResult, PauseTaskRequest, PrecheckOutcome, PrecheckTaskRequest, ReleaseTaskRequest,
+    ResumeTaskRequest, RetryObjectsRequest, StartTaskRequest, Task, TaskSpec, TaskState, UpdateTaskRequest,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -103,6 +103,12 @@ impl Tasks {
     pub async fn resume(&self, task: &str) -> Result<Task, Status> {
         let request = ResumeTaskRequest { task: task.to_owned() };
         answered(self.client.clone().resume_task(request).await?.into_inner().task)
+    }
+
+    /// Tries failed objects again and answers with what became of them.
+    pub async fn retry_objects(&self, task: &str) -> Result<Vec<ObjectResult>, Status> {
+        let request = RetryObjectsRequest { task: task.to_owned() };
+        Ok(self.client.clone().retry_objects(request).await?.into_inner().results)
     }
 
     /// Releases a task and waits until it is done.

@@ -12,7 +12,7 @@ use crate::client::Coordinator;
 use crate::document::Form;
 use crate::error::Error;
 use crate::output::{self, OutputFormat};
-use crate::view::{CreateRequestView, PrecheckView, SpecView, TaskView};
+use crate::view::{CreateRequestView, ObjectView, PrecheckView, SpecView, TaskView};
 
 /// Carries a `strait task` command out.
 pub(crate) async fn task(command: TaskCommand) -> Result<(), Error> {
@@ -32,6 +32,7 @@ pub(crate) async fn task(command: TaskCommand) -> Result<(), Error> {
             let resumed = connect(&task).await?.resume(&task.task).await?;
             print_changed(task.remote.output, &resumed)
         }
+        TaskCommand::RetryObjects(task) => retry_objects(&task).await,
         TaskCommand::Update { task, file } => update(&task, &file).await,
         TaskCommand::Watch(task) => follow::watch(&connect(&task).await?, &task).await,
         TaskCommand::Events { follow: false, task } => {
@@ -76,6 +77,14 @@ async fn update(task: &OneTask, file: &Path) -> Result<(), Error> {
     let spec = read_document(file, Form::Task)?;
     let updated = connect(task).await?.update(&task.task, spec).await?;
     print_changed(task.remote.output, &updated)
+}
+
+async fn retry_objects(task: &OneTask) -> Result<(), Error> {
+    let results = connect(task).await?.retry_objects(&task.task).await?;
+    let views: Vec<ObjectView> = results.iter().map(ObjectView::from).collect();
+    output::print(task.remote.output, &views, |views| output::objects(views))?;
+    let failed = views.iter().filter(|view| view.outcome == "failed").count();
+    if failed > 0 { Err(Error::ObjectsFailed(failed)) } else { Ok(()) }
 }
 
 async fn list(all: bool, remote: &Remote) -> Result<(), Error> {

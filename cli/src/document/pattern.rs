@@ -19,6 +19,7 @@ pub(super) fn selection(objects: Option<&Objects>, problems: &mut Vec<Problem>) 
     ObjectSelection {
         include: patterns(objects.and_then(|objects| objects.include.as_ref())),
         exclude: patterns(objects.and_then(|objects| objects.exclude.as_ref())),
+        ..ObjectSelection::default()
     }
 }
 

@@ -4,6 +4,7 @@
 //! document.
 
 use serde_saphyr::{Location, Spanned};
+use strait_proto::object_kind::OBJECT_KINDS;
 
 use super::Form;
 use super::fields::{
@@ -20,7 +21,7 @@ const EVERY_OPERATION: [Operation; 4] =
 pub(super) fn unsupported(document: &Document, problems: &mut Vec<Problem>) {
     let mut refuse = Refuse { problems };
     refuse.unless("synchronize", document.synchronize.as_ref(), |parts| is_all_of(parts, &EVERY_PART));
-    refuse.unless("object_kinds", document.object_kinds.as_ref(), |_| false);
+    object_kinds(document, refuse.problems);
     refuse.unless("operations", document.operations.as_ref(), |operations| {
         is_all_of(operations, &EVERY_OPERATION)
     });
@@ -72,6 +73,17 @@ fn missing_endpoint(name: &str) -> Problem {
     Problem::of_document(format!(
         "field `{name}` is missing: {name}: {example}; `strait endpoints` lists what there is"
     ))
+}
+
+/// A misspelt kind would leave out what was meant.
+fn object_kinds(document: &Document, problems: &mut Vec<Problem>) {
+    let Some(kinds) = &document.object_kinds else { return };
+    for kind in kinds.value.iter().filter(|kind| !OBJECT_KINDS.contains(&kind.as_str())) {
+        problems.push(Problem::at(
+            kinds.referenced,
+            format!("`object_kinds`: there is no kind {kind:?}; the kinds are {}", OBJECT_KINDS.join(", ")),
+        ));
+    }
 }
 
 struct Refuse<'a> {

@@ -108,7 +108,6 @@ fn the_number_of_lanes_is_kept_within_its_bounds() {
 fn fields_of_later_versions_are_refused_by_name_and_line() {
     for (text, field) in [
         ("synchronize: [schema, full]", "synchronize"),
-        ("object_kinds: [table, view]", "object_kinds"),
         ("operations: [insert]", "operations"),
         ("existing_tables: proceed", "existing_tables"),
         ("name_case: lower", "name_case"),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::error::Error;
 
 pub(crate) use style::{WIDTH, clean, cut, indented};
-pub(crate) use tables::{agents, endpoints, events, precheck, task, task_line, tasks};
+pub(crate) use tables::{agents, endpoints, events, objects, precheck, task, task_line, tasks};
 pub(crate) use units::{bytes, count, duration, latency, percent};
 
 /// How a command prints what it found.

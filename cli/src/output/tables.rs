@@ -1,7 +1,7 @@
 //! The tables: what each command shows a person.
 
 use super::stream::{limits_text, stream_lines};
-use super::style::indented;
+use super::style::{clean, indented};
 use super::table::{Column, Table};
 use super::units::{bytes, count, duration, latency, percent};
 use crate::view::{
@@ -282,14 +282,32 @@ fn object_lines(task: &TaskView) -> String {
     let (failed, skipped) =
         (task.objects.iter().filter(is("failed")), task.objects.iter().filter(is("skipped")));
     for object in failed.chain(skipped).take(LISTED_MAX) {
-        let text = [object.outcome, &object.kind, &object.qualified_name()].join(" ").trim_end().to_owned()
-            + ": "
-            + &object.detail;
-        out.push_str(&indented("", LABEL, &text));
+        out.push_str(&indented("", LABEL, &object_line(object)));
     }
     let hidden = (counts.failed + counts.skipped).saturating_sub(LISTED_MAX);
     if hidden > 0 {
         out.push_str(&indented("", LABEL, &format!("and {hidden} more; --output json lists all")));
+    }
+    out
+}
+
+fn object_line(object: &ObjectView) -> String {
+    let what = [object.outcome, &object.kind, &object.qualified_name()].join(" ").trim_end().to_owned();
+    if object.detail.is_empty() { what } else { format!("{what}: {}", object.detail) }
+}
+
+/// Objects that were tried again: each, and of those that failed the statement.
+pub(crate) fn objects(objects: &[ObjectView]) -> String {
+    if objects.is_empty() {
+        return "no object has failed\n".to_owned();
+    }
+    let mut out = String::new();
+    for object in objects {
+        out.push_str(&format!("{}\n", clean(&object_line(object))));
+        if object.outcome == "failed" {
+            let lines = object.statement.lines().map(|line| format!("    {}\n", clean(line)));
+            out.push_str(&lines.collect::<String>());
+        }
     }
     out
 }

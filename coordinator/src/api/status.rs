@@ -15,7 +15,9 @@ impl From<RequestError> for Status {
                 Self::invalid_argument(text)
             }
             RequestError::Exists { .. } => Self::already_exists(text),
-            RequestError::Refused(_) | RequestError::PrecheckRunning => Self::failed_precondition(text),
+            RequestError::Refused(_) | RequestError::PrecheckRunning | RequestError::Agent(_) => {
+                Self::failed_precondition(text)
+            }
             RequestError::TooMany { .. } => Self::resource_exhausted(text),
             RequestError::ShuttingDown => Self::unavailable(text),
             RequestError::Store(error) => {

@@ -7,8 +7,9 @@ use strait_proto::v1::{
     CreateTaskRequest, CreateTaskResponse, GetTaskRequest, GetTaskResponse, ListAgentsRequest,
     ListAgentsResponse, ListEventsRequest, ListEventsResponse, ListTasksRequest, ListTasksResponse,
     PauseTaskRequest, PauseTaskResponse, PrecheckTaskRequest, PrecheckTaskResponse, ReleaseTaskRequest,
-    ReleaseTaskResponse, ResumeTaskRequest, ResumeTaskResponse, StartTaskRequest, StartTaskResponse,
-    UpdateTaskRequest, UpdateTaskResponse, WatchTaskRequest, WatchTaskResponse,
+    ReleaseTaskResponse, ResumeTaskRequest, ResumeTaskResponse, RetryObjectsRequest, RetryObjectsResponse,
+    StartTaskRequest, StartTaskResponse, UpdateTaskRequest, UpdateTaskResponse, WatchTaskRequest,
+    WatchTaskResponse,
 };
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
@@ -104,6 +105,14 @@ impl TaskService for Tasks {
         let UpdateTaskRequest { task, spec } = request.into_inner();
         let task = Some(self.supervisor.update(&task, spec).await?);
         Ok(Response::new(UpdateTaskResponse { task }))
+    }
+
+    async fn retry_objects(
+        &self,
+        request: Request<RetryObjectsRequest>,
+    ) -> Result<Response<RetryObjectsResponse>, Status> {
+        let (task, results) = self.supervisor.retry_objects(&request.into_inner().task).await?;
+        Ok(Response::new(RetryObjectsResponse { task: Some(task), results }))
     }
 
     async fn watch_task(

@@ -4,6 +4,7 @@ mod actor;
 mod contact;
 mod create;
 mod lines;
+mod retry;
 mod token;
 mod view;
 mod work;

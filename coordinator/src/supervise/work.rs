@@ -151,7 +151,7 @@ fn answered_precheck(side: Side, answer: command_result::Result) -> Result<v1::P
     match answer {
         command_result::Result::Precheck(result) => Ok(result),
         command_result::Result::Failure(failure) => Err(failure),
-        command_result::Result::Release(_) => Err(wrong_answer(side)),
+        _ => Err(wrong_answer(side)),
     }
 }
 
@@ -208,11 +208,11 @@ async fn attempt_release(errand: &mut Errand) -> Result<Vec<String>, v1::Failure
     match answer.map_err(|_| no_answer(side, &agent))?.map_err(|_| no_answer(side, &agent))? {
         command_result::Result::Release(result) => Ok(result.actions),
         command_result::Result::Failure(failure) => Err(failure),
-        command_result::Result::Precheck(_) => Err(wrong_answer(side)),
+        _ => Err(wrong_answer(side)),
     }
 }
 
-fn wrong_answer(side: Side) -> v1::Failure {
+pub(super) fn wrong_answer(side: Side) -> v1::Failure {
     failure::other(
         format!("the {side} answered another question"),
         "update the agent to the coordinator's version".to_owned(),

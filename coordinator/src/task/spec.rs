@@ -206,7 +206,7 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| format!("{text:?}");
     let source = spec.source.clone().unwrap_or_default();
     let destination = spec.destination.clone().unwrap_or_default();
-    let ObjectSelection { include, exclude } = spec.objects.clone().unwrap_or_default();
+    let ObjectSelection { include, exclude, .. } = spec.objects.clone().unwrap_or_default();
     let retry = spec.retry.unwrap_or_default();
     let RateLimits { rows_per_second, bytes_per_second } =
         spec.throttle.as_ref().map(limits).unwrap_or_default();
@@ -319,8 +319,11 @@ mod tests {
         let mut spec = TaskSpec { name: " x".into(), environment: "a\nb".into(), ..valid() };
         spec.source = None;
         spec.destination = Some(EndpointReference { database: "d".repeat(64), ..Default::default() });
-        spec.objects =
-            Some(ObjectSelection { include: vec![pattern("public", ""), pattern("", "t")], exclude: vec![] });
+        spec.objects = Some(ObjectSelection {
+            include: vec![pattern("public", ""), pattern("", "t")],
+            exclude: vec![],
+            ..Default::default()
+        });
         assert_eq!(
             problem(spec),
             "name: begins or ends with a space; environment: contains a control character; \
@@ -374,6 +377,7 @@ mod tests {
         given.objects = Some(ObjectSelection {
             include: vec![ObjectPattern { schema: "public".into(), table: "a".into(), options: None }],
             exclude: vec![],
+            ..Default::default()
         });
         let texts: Vec<_> = differences(&existing, &given).iter().map(ToString::to_string).collect();
         assert_eq!(

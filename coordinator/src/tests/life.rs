@@ -204,7 +204,7 @@ async fn a_watch_misses_no_event_and_ends_with_the_release() {
         }
         (seen, last)
     };
-    let ((seen, last), ()) = within(async { tokio::join!(watching, releasing) }).await;
+    let ((seen, last), ()) = Box::pin(within(async { tokio::join!(watching, releasing) })).await;
     assert_eq!(last, TaskState::Released);
     assert_eq!(seen, coordinator.events(&task_id).await[before..]);
     assert!(seen.len() > 700);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use strait_proto::v1::report::Report as Kind;
 use strait_proto::v1::{
-    Assign, Hello, PhaseReached, PrecheckResult, ReleaseResult, SourceSummary, command, command_result,
+    Assign, Hello, ObjectResults, PhaseReached, PrecheckResult, ReleaseResult, SourceSummary, command,
+    command_result,
 };
 use strait_runtime::agent::{Reports, Worker, run_agent};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,9 @@ impl Worker for Willing {
                 command_result::Result::Precheck(PrecheckResult { items: vec![], source })
             }
             command::Command::Release(_) => command_result::Result::Release(ReleaseResult::default()),
+            command::Command::RetryObjects(_) => {
+                command_result::Result::RetryObjects(ObjectResults::default())
+            }
         }
     }
 }

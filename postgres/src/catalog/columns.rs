@@ -47,6 +47,7 @@ fn column(row: &Row) -> Result<v1::Column, Error> {
         identity: identity(row)?,
         generated,
         collation: text(row, "collation")?,
+        settings: row.try_get("settings")?,
     })
 }
 

@@ -59,6 +59,7 @@ pub(super) async fn read(
             references,
             deferrable: it.deferrable,
             validated: it.validated,
+            clustered: it.clustered,
         });
     }
     Ok(constraints)
@@ -88,6 +89,7 @@ struct Found {
     no_inherit: bool,
     inherited: bool,
     index_valid: bool,
+    clustered: bool,
 }
 
 impl Found {
@@ -114,6 +116,7 @@ impl Found {
             no_inherit: row.try_get("no_inherit")?,
             inherited: row.try_get("inherited")?,
             index_valid: row.try_get("index_valid")?,
+            clustered: row.try_get("clustered")?,
         }))
     }
 

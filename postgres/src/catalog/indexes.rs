@@ -4,18 +4,21 @@ use std::collections::HashMap;
 
 use strait_proto::v1;
 
-use super::Skipped;
 use super::inventory::Inventory;
 use super::relations::Relations;
+use super::selection::Selection;
 use super::snapshot::Snapshot;
+use super::{Skipped, not_wanted};
 use crate::Error;
 
 pub(super) async fn read(
     snapshot: &Snapshot<'_>,
     inventory: &Inventory,
     relations: &Relations,
+    selection: &Selection,
     skipped: &mut Skipped,
 ) -> Result<HashMap<u32, Vec<v1::Index>>, Error> {
+    let mut unwanted = 0;
     let mut indexes: HashMap<u32, Vec<v1::Index>> = HashMap::new();
     for row in snapshot.query_of(include_str!("sql/indexes.sql"), &relations.all()).await? {
         // NULL: the index was dropped a moment ago.
@@ -30,6 +33,8 @@ pub(super) async fn read(
             if !row.try_get::<_, bool>("inherited")? {
                 skip("only this partition has it, and the partitions become one table");
             }
+        } else if !selection.kind("index") {
+            unwanted += 1;
         } else if !row.try_get::<_, bool>("valid")? {
             skip("it is not valid at the source");
         } else if let Some(tail) = definition.strip_prefix(&*row.try_get::<_, String>("head")?) {
@@ -38,10 +43,15 @@ pub(super) async fn read(
                 unique: row.try_get("is_unique")?,
                 definition_tail: tail.to_owned(),
                 replica_identity: row.try_get("replica_identity")?,
+                clustered: row.try_get("clustered")?,
+                settings: row.try_get("settings")?,
             });
         } else {
             skip("it or its table was renamed while the catalogs were read");
         }
+    }
+    if unwanted > 0 {
+        skipped.push("index", "", "", not_wanted(unwanted));
     }
     Ok(indexes)
 }

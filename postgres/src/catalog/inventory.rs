@@ -42,6 +42,7 @@ pub(super) struct Relation {
     /// Set for a typed table.
     pub(super) of_type: Option<String>,
     pub(super) extension: Option<String>,
+    pub(super) storage_parameters: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,6 +136,7 @@ impl Relation {
             estimated_rows: row.try_get::<_, f64>("estimated_rows")? as u64,
             of_type: row.try_get("of_type")?,
             extension: row.try_get("extension")?,
+            storage_parameters: row.try_get("storage_parameters")?,
         })
     }
 }

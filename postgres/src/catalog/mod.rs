@@ -5,6 +5,7 @@
 //!  types, dependencies between types ────────────► the types they need, in order ──────────┤
 //!  sequences, their owners and users ────────────► the sequences they need ────────────────┼──► v1::SchemaModel
 //!  columns, constraints, indexes, sizes, bounds of the tables taken ───────────────────────┤
+//!  views, routines, triggers, …, as statements; who needs whom; comments ─────────────────┤
 //!  everything else that the selection covers ────► skipped, each with its reason ──────────┘
 //! ```
 //!
@@ -16,11 +17,16 @@
 //! Nothing is dropped silently: what is left out stands in `skipped`.
 
 mod columns;
+mod comments;
 mod constraints;
+mod creation_order;
+mod dependencies;
 mod indexes;
 mod inventory;
+mod objects;
 mod order;
 mod relations;
+mod requirements;
 mod selection;
 mod sequence_values;
 mod sequences;
@@ -38,7 +44,9 @@ use crate::{Client, Error};
 
 pub use sequence_values::{SequenceReference, read_sequences, sequence_values};
 
+use dependencies::{Dependencies, Node};
 use inventory::Inventory;
+use objects::{Object, Objects};
 use selection::Selection;
 use snapshot::Snapshot;
 use types::Types;
@@ -74,23 +82,60 @@ async fn read(snapshot: &Snapshot<'_>, selection: &Selection) -> Result<v1::Sche
     let types = Types::read(snapshot).await?;
     let relations = relations::choose(&inventory, selection, &types, &mut skipped);
 
-    let tables = tables::read(snapshot, &inventory, &relations, &mut skipped).await?;
-    let types_taken = types.choose(&inventory, selection, &relations);
-    let sequences = sequences::read(snapshot, &inventory, selection, &relations, &types_taken).await?;
-    let type_definitions = types.definitions(&inventory, snapshot, &types_taken, &mut skipped).await?;
+    let dependencies = Dependencies::read(snapshot).await?;
+    let asked_for = types.choose(&inventory, selection, &relations, &BTreeSet::new());
+    let asked_for = asked_for.into_iter().map(Node::type_).collect();
+    let objects = Objects::read(snapshot, selection).await?;
+    let objects = objects.choose(&inventory, selection, &relations, asked_for, &dependencies, &mut skipped);
+    let of_objects = objects.iter().map(|object| object.node);
+    let of_tables = relations.order.iter().copied().map(Node::relation);
+    let needed = dependencies.closure(of_objects.chain(of_tables));
+
+    let tables = tables::read(snapshot, &inventory, &relations, selection, &mut skipped).await?;
+    let types_taken = types.choose(&inventory, selection, &relations, &needed);
+    let sequences =
+        sequences::read(snapshot, &inventory, selection, &relations, &types_taken, &needed).await?;
+    let types = types.definitions(&inventory, snapshot, &types_taken, &relations, &mut skipped).await?;
     skipped::read(snapshot, &inventory, selection, &relations, &mut skipped).await?;
 
     let mut schemas: BTreeSet<&str> =
         inventory.whole_schemas(selection).map(|schema| &*schema.name).collect();
     schemas.extend(tables.iter().map(|table| &*table.schema));
-    schemas.extend(type_definitions.iter().map(|definition| &*definition.schema));
-    schemas.extend(sequences.iter().map(|sequence| &*sequence.schema));
+    schemas.extend(types.iter().map(|(_, definition)| &*definition.schema));
+    schemas.extend(sequences.iter().map(|(_, sequence)| &*sequence.schema));
+    schemas.extend(objects.iter().map(|object| &*object.schema).filter(|schema| !schema.is_empty()));
     let identity_columns =
         tables.iter().flat_map(|table| &table.columns).filter_map(|it| it.identity.as_ref());
     schemas.extend(identity_columns.map(|identity| &*identity.sequence_schema));
-    let schemas = schemas.into_iter().map(str::to_owned).collect();
+    let schemas: Vec<String> = schemas.into_iter().map(str::to_owned).collect();
 
-    Ok(v1::SchemaModel { schemas, types: type_definitions, sequences, tables, skipped: skipped.entries })
+    let mut parts = Parts { types, sequences, tables, objects };
+    let comments = comments::read(snapshot, &inventory, selection, &schemas, &parts).await?;
+    let requirements = requirements::of(&dependencies, &parts);
+    let objects = parts.in_creation_order(&dependencies);
+    Ok(v1::SchemaModel {
+        schemas,
+        types: parts.types.into_iter().map(|(_, definition)| definition).collect(),
+        sequences: parts.sequences.into_iter().map(|(_, sequence)| sequence).collect(),
+        tables: parts.tables,
+        skipped: skipped.entries,
+        objects,
+        comments,
+        requirements,
+    })
+}
+
+/// What is taken, with the oids that the model does not have.
+struct Parts {
+    types: Vec<(u32, v1::UserType)>,
+    sequences: Vec<(u32, v1::Sequence)>,
+    tables: Vec<v1::Table>,
+    objects: Vec<Object>,
+}
+
+/// Why the given number of objects is left out.
+fn not_wanted(count: usize) -> String {
+    format!("not among the object_kinds of the task (objects: {count})")
 }
 
 /// Collects what is left out; the first reason for an object stays.

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Orders `nodes` so that each stands after all of `needs(node)` that are nodes too; among equals the given
-/// order stays. A cycle, which the catalogs do not offer in what is ordered here, is broken at its first
-/// node.
-pub(super) fn dependency_order(nodes: &[u32], needs: impl Fn(u32) -> Vec<u32>) -> Vec<u32> {
-    let position: BTreeMap<u32, usize> = nodes.iter().enumerate().map(|(at, node)| (*node, at)).collect();
+/// order stays. A cycle is broken at the first node that waits.
+pub(super) fn dependency_order<N: Copy + Ord>(nodes: &[N], needs: impl Fn(N) -> Vec<N>) -> Vec<N> {
+    let position: BTreeMap<N, usize> = nodes.iter().enumerate().map(|(at, node)| (*node, at)).collect();
     let mut waits_for: Vec<usize> = vec![0; nodes.len()];
     let mut waited_by: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (at, node) in nodes.iter().enumerate() {
@@ -37,6 +36,49 @@ pub(super) fn dependency_order(nodes: &[u32], needs: impl Fn(u32) -> Vec<u32>) -
     ordered
 }
 
+/// The nodes that need themselves in the end, and those that lie between two such.
+pub(super) fn cyclic<N: Copy + Ord>(nodes: &[N], needs: impl Fn(N) -> Vec<N>) -> BTreeSet<N> {
+    let among: BTreeSet<N> = nodes.iter().copied().collect();
+    let mut needed: BTreeMap<N, BTreeSet<N>> = BTreeMap::new();
+    let mut needed_by: BTreeMap<N, BTreeSet<N>> = BTreeMap::new();
+    for node in &among {
+        let of_node: BTreeSet<N> = needs(*node).into_iter().filter(|need| among.contains(need)).collect();
+        for need in &of_node {
+            needed_by.entry(*need).or_default().insert(*node);
+        }
+        needed.insert(*node, of_node);
+    }
+    let without_roots = peel(&among, &needed, &needed_by);
+    peel(&without_roots, &needed_by, &needed)
+}
+
+/// Takes away, as long as there are any, the nodes without an edge `out` to what is left.
+fn peel<N: Copy + Ord>(
+    nodes: &BTreeSet<N>,
+    out: &BTreeMap<N, BTreeSet<N>>,
+    back: &BTreeMap<N, BTreeSet<N>>,
+) -> BTreeSet<N> {
+    let left_out = |node: &N| out.get(node).into_iter().flatten().filter(|it| nodes.contains(it)).count();
+    let mut counts: BTreeMap<N, usize> = nodes.iter().map(|node| (*node, left_out(node))).collect();
+    let mut pending: Vec<N> =
+        counts.iter().filter(|(_, count)| **count == 0).map(|(node, _)| *node).collect();
+    let mut left = nodes.clone();
+    while let Some(node) = pending.pop() {
+        left.remove(&node);
+        for behind in back.get(&node).into_iter().flatten() {
+            if let Some(count) = counts.get_mut(behind)
+                && *count > 0
+            {
+                *count -= 1;
+                if *count == 0 {
+                    pending.push(*behind);
+                }
+            }
+        }
+    }
+    left
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +94,19 @@ mod tests {
         ] {
             let needs = |node| edges.iter().filter(|(from, _)| *from == node).map(|(_, to)| *to).collect();
             assert_eq!(dependency_order(nodes, needs), expected, "{name}");
+        }
+    }
+    #[test]
+    fn cycles_are_found_and_what_only_hangs_on_them_is_not_one() {
+        for (name, edges, expected) in [
+            ("a chain", &[(1, 2), (2, 3)][..], &[][..]),
+            ("two in a ring", &[(1, 2), (2, 1), (3, 1), (2, 4)], &[1, 2]),
+            ("itself", &[(1, 1), (2, 1)], &[1]),
+            ("between two rings", &[(1, 1), (1, 2), (2, 3), (3, 3)], &[1, 2, 3]),
+        ] {
+            let needs = |node| edges.iter().filter(|(from, _)| *from == node).map(|(_, to)| *to).collect();
+            let found: Vec<i32> = cyclic(&[1, 2, 3, 4], needs).into_iter().collect();
+            assert_eq!(found, expected, "{name}");
         }
     }
 }

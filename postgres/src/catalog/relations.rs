@@ -264,6 +264,7 @@ mod tests {
                 estimated_rows: 0,
                 of_type: None,
                 extension: (*kind == "e").then(|| "ext".to_owned()),
+                storage_parameters: Vec::new(),
             };
             inventory.relations.insert(*oid, relation);
             if *parent != 0 {
@@ -280,7 +281,11 @@ mod tests {
                 |name: &&str| v1::ObjectPattern { schema: "s".into(), table: (*name).into(), options: None };
             names.iter().map(pattern).collect()
         };
-        let selection = v1::ObjectSelection { include: patterns(include), exclude: patterns(exclude) };
+        let selection = v1::ObjectSelection {
+            include: patterns(include),
+            exclude: patterns(exclude),
+            ..Default::default()
+        };
         let mut skipped = Skipped::default();
         let relations = choose(&inventory(), &Selection::new(&selection), &Types::default(), &mut skipped);
         let skipped =

@@ -1,11 +1,14 @@
 //! Which objects a task asked for: include and exclude patterns, exclude wins.
 
+use strait_proto::object_kind::is_wanted;
 use strait_proto::v1;
 
 /// The patterns of one task.
 pub(super) struct Selection {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
+    /// Empty: all of them.
+    kinds: Vec<String>,
 }
 
 struct Pattern {
@@ -20,7 +23,8 @@ impl Selection {
         if include.is_empty() {
             include.push(Pattern { schema: "*".to_owned(), table: None });
         }
-        Self { include, exclude: selection.exclude.iter().map(Pattern::new).collect() }
+        let exclude = selection.exclude.iter().map(Pattern::new).collect();
+        Self { include, exclude, kinds: selection.object_kinds.clone() }
     }
 
     /// Whether everything in the schema was asked for, not only tables by name.
@@ -30,7 +34,11 @@ impl Selection {
     }
 
     pub(super) fn table(&self, schema: &str, name: &str) -> bool {
-        self.include.iter().any(|pattern| pattern.covers(schema, name)) && !self.excludes(schema, name)
+        // What whole schemas bring is restricted by kind, what was named is not.
+        let by_schema = is_wanted(&self.kinds, "table");
+        let includes =
+            |pattern: &Pattern| pattern.covers(schema, name) && (by_schema || pattern.table.is_some());
+        self.include.iter().any(includes) && !self.excludes(schema, name)
     }
 
     pub(super) fn excludes(&self, schema: &str, name: &str) -> bool {
@@ -40,6 +48,11 @@ impl Selection {
     /// An object that is no table: it comes with its whole schema, unless it is excluded by name.
     pub(super) fn object(&self, schema: &str, name: &str) -> bool {
         self.whole_schema(schema) && !self.excludes(schema, name)
+    }
+
+    /// The kinds of objects that were asked for; empty: all.
+    pub(super) fn kinds(&self) -> &[String] {
+        &self.kinds
     }
 
     /// The includes without a wildcard: each names one object that should exist.
@@ -100,7 +113,11 @@ mod tests {
                 })
                 .collect()
         };
-        Selection::new(&v1::ObjectSelection { include: patterns(include), exclude: patterns(exclude) })
+        Selection::new(&v1::ObjectSelection {
+            include: patterns(include),
+            exclude: patterns(exclude),
+            ..Default::default()
+        })
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub(super) async fn read(
     for row in snapshot.query_of(include_str!("sql/skipped_of_tables.sql"), &relations.all()).await? {
         Entry::read(&row)?.note(skipped);
     }
+    let leaves: Vec<u32> = relations.leaf_of.keys().copied().collect();
+    for row in snapshot.query_of(include_str!("sql/skipped_of_leaves.sql"), &leaves).await? {
+        Entry::read(&row)?.note(skipped);
+    }
     for row in snapshot.query(include_str!("sql/skipped_in_database.sql")).await? {
         Entry::read(&row)?.note(skipped);
     }

@@ -6,6 +6,7 @@ use strait_proto::v1;
 
 use super::inventory::{Inventory, Relation, RelationKind};
 use super::relations::{Relations, TakenTable};
+use super::selection::Selection;
 use super::snapshot::Snapshot;
 use super::{Skipped, columns, constraints, indexes, text};
 use crate::Error;
@@ -14,11 +15,12 @@ pub(super) async fn read(
     snapshot: &Snapshot<'_>,
     inventory: &Inventory,
     relations: &Relations,
+    selection: &Selection,
     skipped: &mut Skipped,
 ) -> Result<Vec<v1::Table>, Error> {
     let mut columns = columns::read(snapshot, inventory, relations, skipped).await?;
     let mut constraints = constraints::read(snapshot, inventory, relations, skipped).await?;
-    let mut indexes = indexes::read(snapshot, inventory, relations, skipped).await?;
+    let mut indexes = indexes::read(snapshot, inventory, relations, selection, skipped).await?;
     let leaves = Leaves::read(snapshot, inventory, relations).await?;
 
     let assemble = |oid: &u32| {
@@ -39,6 +41,8 @@ pub(super) async fn read(
             replica_identity: relation.replica_identity.into(),
             size_bytes,
             estimated_rows,
+            creation_order: 0,
+            storage_parameters: relation.storage_parameters.clone(),
         }
     };
     Ok(relations.order.iter().map(assemble).collect())

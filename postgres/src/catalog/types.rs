@@ -6,6 +6,7 @@ use strait_proto::v1;
 use strait_proto::v1::user_type::Definition;
 use tokio_postgres::Row;
 
+use super::dependencies::Node;
 use super::inventory::Inventory;
 use super::order::dependency_order;
 use super::relations::Relations;
@@ -64,21 +65,24 @@ impl Types {
         closure
     }
 
-    /// The types of whole schemas and those that the tables need, each after what it uses.
+    /// The types of whole schemas and those that the tables and other objects need, each after what it uses.
     pub(super) fn choose(
         &self,
         inventory: &Inventory,
         selection: &Selection,
         relations: &Relations,
+        needed: &BTreeSet<Node>,
     ) -> Vec<u32> {
         let asked_for = |oid: &&u32| {
             let definition = &self.found[oid].definition;
-            selection.object(&definition.schema, &definition.name)
+            selection.kind("type")
+                && selection.object(&definition.schema, &definition.name)
                 && !inventory.is_extension_schema(&definition.schema)
         };
         let of_schemas = self.by_name.iter().filter(asked_for).copied();
         let of_tables = relations.order.iter().map(|oid| inventory.relations[oid].row_type);
-        let needed = self.closure(of_schemas.chain(of_tables));
+        let of_objects = needed.iter().filter(|node| node.is_type()).map(|node| node.oid);
+        let needed = self.closure(of_schemas.chain(of_tables).chain(of_objects));
         let taken: Vec<u32> = self.by_name.iter().copied().filter(|oid| needed.contains(oid)).collect();
         dependency_order(&taken, |oid| self.closure([oid]).into_iter().collect())
     }
@@ -89,13 +93,18 @@ impl Types {
         inventory: &Inventory,
         snapshot: &Snapshot<'_>,
         taken: &[u32],
+        relations: &Relations,
         skipped: &mut Skipped,
-    ) -> Result<Vec<v1::UserType>, Error> {
+    ) -> Result<Vec<(u32, v1::UserType)>, Error> {
         self.read_composite_attributes(snapshot, taken).await?;
         self.read_domain_constraints(snapshot, taken, skipped).await?;
 
-        let tables: BTreeMap<u32, &v1::TableName> =
-            inventory.relations.values().map(|relation| (relation.row_type, &relation.name)).collect();
+        let tables: BTreeMap<u32, &v1::TableName> = inventory
+            .relations
+            .values()
+            .filter(|it| !relations.tables.contains_key(&it.oid))
+            .map(|relation| (relation.row_type, &relation.name))
+            .collect();
         let mut left_out = BTreeSet::new();
         let mut definitions = Vec::with_capacity(taken.len());
         for oid in taken {
@@ -104,11 +113,11 @@ impl Types {
             let reason = if found.has_canonical {
                 "its canonical function needs a library of the server".to_owned()
             } else if let Some(table) = needs.iter().find_map(|needed| tables.get(needed)) {
-                format!("it uses the row type of the table {table}")
+                format!("it uses the row type of {table}, which is not taken")
             } else if let Some(lacking) = needs.iter().find(|needed| left_out.contains(*needed)) {
                 format!("it uses the type {}, which is not carried", name_of(&self.found[lacking].definition))
             } else {
-                definitions.push(found.definition.clone());
+                definitions.push((*oid, found.definition.clone()));
                 note_multirange(found, skipped);
                 continue;
             };
@@ -198,5 +207,6 @@ fn definition(row: &Row) -> Result<v1::UserType, Error> {
         schema: row.try_get("schema")?,
         name: row.try_get("name")?,
         definition: Some(definition),
+        creation_order: 0,
     })
 }

@@ -15,13 +15,13 @@ use strait_proto::v1;
 
 use super::arrivals::Arrivals;
 use super::batch::{Batch, Extent};
+use super::behind::Behind;
 use super::change::Operation;
 use super::executor::{Executor, Outcome};
 use super::lanes::{Lanes, folded};
 use super::replies::{Counters, Notices, Replies};
 use super::the_other_says_why;
 use crate::error::Error;
-use crate::foreign_keys::ForeignKeys;
 
 /// An idle position is written no more often than this: the heartbeat of an idle source must not cost a
 /// commit each.
@@ -33,7 +33,7 @@ pub(crate) struct Execution {
     lanes: Lanes,
     /// The destination stands within a batch that lanes have applied in part.
     incomplete: bool,
-    foreign_keys: ForeignKeys,
+    behind: Behind,
     replies: Replies,
     uri: ConnectionUri,
     arrivals: Arrivals,
@@ -49,7 +49,7 @@ impl Execution {
         executor: Executor,
         lanes: Lanes,
         incomplete: bool,
-        foreign_keys: ForeignKeys,
+        behind: Behind,
         replies: Replies,
         uri: ConnectionUri,
         arrivals: Arrivals,
@@ -60,7 +60,7 @@ impl Execution {
             executor,
             lanes,
             incomplete,
-            foreign_keys,
+            behind,
             replies,
             uri,
             arrivals,
@@ -92,7 +92,7 @@ impl Execution {
                     }
                 }
                 () = tokio::time::sleep_until(write_at), if self.owes_write() => self.write().await?,
-                () = self.foreign_keys.due(), if idle => {}
+                () = self.behind.due(), if idle => {}
             }
             self.between_transactions().await?;
         }
@@ -151,7 +151,7 @@ impl Execution {
     async fn apply(&mut self, batch: &Batch, extent: Extent) -> Result<Outcome, Error> {
         let operations = &batch.operations;
         match (&batch.lanes, extent) {
-            (Some(plans), Extent::Whole { end_lsn }) if self.foreign_keys.are_done() => {
+            (Some(plans), Extent::Whole { end_lsn }) if self.behind.foreign_keys.are_done() => {
                 self.lanes.run(&mut self.executor, operations, plans, end_lsn).await
             }
             // A foreign key that is being validated must see committed states of the source.
@@ -168,22 +168,22 @@ impl Execution {
 
     async fn ack(&mut self) -> Result<(), Error> {
         let (applied_lsn, durable_lsn) = (self.applied_lsn, self.executor.durable_lsn());
-        let done = self.foreign_keys.are_done();
+        let done = self.behind.is_done();
         let frame = self.arrivals.applied(applied_lsn, Instant::now()).unwrap_or_default();
         self.replies.send(self.counters.ack(applied_lsn, durable_lsn, done, frame)).await
     }
 
-    /// What may only happen while no transaction is open: foreign keys.
+    /// What may only happen while no transaction is open: foreign keys and other objects.
     async fn between_transactions(&mut self) -> Result<(), Error> {
-        if !self.is_idle() || self.foreign_keys.are_done() {
+        if !self.is_idle() || self.behind.is_done() {
             return Ok(());
         }
         let client = self.executor.connection().client();
-        let results = self.foreign_keys.step(client, &self.uri, self.executor.durable_lsn()).await?;
+        let results = self.behind.step(client, &self.uri, self.executor.durable_lsn()).await?;
         for result in results {
             self.replies.send(Message::Object(result)).await?;
         }
-        if self.foreign_keys.are_done() {
+        if self.behind.is_done() {
             self.ack().await?;
         }
         Ok(())

@@ -24,6 +24,7 @@ mod array;
 mod arrivals;
 mod assembly;
 mod batch;
+mod behind;
 mod change;
 mod columns;
 pub(crate) mod connection;
@@ -67,6 +68,7 @@ use tokio::task::JoinSet;
 use tonic::Streaming;
 use v1::stream_changes_response::Message;
 
+use crate::after_data::AfterData;
 use crate::error::Error;
 use crate::foreign_keys::ForeignKeys;
 use crate::spool::{SpoolSpace, Spools};
@@ -74,6 +76,7 @@ use crate::store::{Claim, Progress, lane_lines};
 
 use arrivals::Arrivals;
 use assembly::{Assembly, StreamedTable};
+use behind::Behind;
 use connection::Connection;
 use execute::Execution;
 use executor::Executor;
@@ -115,6 +118,7 @@ impl Stream {
         let foreign_keys =
             ForeignKeys::load(&self.client, &self.claim.task_id, &model, begins_lsn, connection.replica_role)
                 .await?;
+        let after_data = AfterData::new(self.claim.clone(), model, begins_lsn, connection.replica_role);
         let executor = Executor::new(connection, self.claim.clone(), resume_lsn, self.on_error).await?;
         let lanes = Lanes::open(&self.uri, &self.claim, resume_lsn, self.on_error, self.lanes).await?;
         let recovery = match lane_lines(&self.client, &self.claim.task_id).await? {
@@ -147,7 +151,7 @@ impl Stream {
             executor,
             lanes,
             incomplete,
-            foreign_keys,
+            Behind { foreign_keys, after_data },
             self.replies.clone(),
             self.uri,
             arrivals,

@@ -23,7 +23,9 @@ pub(crate) async fn finish_table(
         return Ok(());
     }
     let name = v1::TableName::new(&*table.schema, &*table.name);
-    let build = async |results: schema::Results| schema::finish_table(&client, &table, &results).await;
+    let model = session.model();
+    let build =
+        async |results: schema::Results| schema::finish_table(&client, &model, &table, &results).await;
     let (built, results) = relay.collect(build).await?;
     store::record_objects(&client, &claim, &results).await?;
     built.context(format!("build the keys and indexes of table {name}"))?;

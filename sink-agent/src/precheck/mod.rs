@@ -5,6 +5,7 @@
 mod checks;
 mod connections;
 mod item;
+mod requirements;
 
 use strait_postgres::{Client, ConnectionUri};
 use strait_proto::{TaskId, v1};
@@ -35,6 +36,8 @@ pub(crate) async fn precheck(
     items.push(item::answered("destination.same_name_tables", checks.same_name_tables().await));
     items.push(item::answered("destination.encoding", checks.encoding().await));
     items.push(item::answered("destination.extensions", checks.extensions().await));
+    let required = requirements::check(&client, &source.requirements).await;
+    items.push(item::answered("destination.requirements", required));
     items.push(item::answered("destination.replica_role", checks.replica_role().await));
     items.push(item::answered("destination.connections", connections::check(&client, lanes).await));
     items

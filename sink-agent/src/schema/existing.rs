@@ -75,22 +75,13 @@ FROM this
      JOIN pg_class AS c
        ON c.oid = i.indexrelid";
 
-/// $1: qualified and quoted names. Those of them that are no collation of this database: what to_regcollation() says from
-/// PostgreSQL 13 on.
-const MISSING_COLLATIONS_SQL: &str = "
-SELECT name
-FROM unnest($1::text[]) AS name
-     CROSS JOIN LATERAL parse_ident(name) AS part
-WHERE NOT EXISTS (SELECT FROM pg_collation AS c
-                       JOIN pg_namespace AS n
-                         ON n.oid = c.collnamespace
-                       JOIN pg_database AS d
-                         ON d.datname = current_database()
-                  WHERE n.nspname = part[1] AND c.collname = part[2]
-                    AND c.collencoding IN (-1, d.encoding))";
-
-/// $1: a qualified and quoted name. Whether exactly one function has it.
-const FUNCTION_SQL: &str = "SELECT to_regproc($1::text) IS NOT NULL";
+/// $1: a qualified and quoted name. Whether a function has it.
+const FUNCTION_SQL: &str = "
+SELECT EXISTS (SELECT FROM parse_ident($1::text) AS part
+                    JOIN pg_namespace AS n
+                      ON n.nspname = part[1]
+                    JOIN pg_proc AS p
+                      ON p.pronamespace = n.oid AND p.proname = part[2])";
 
 /// The objects in the schemas of a model.
 pub(super) struct Existing {
@@ -133,15 +124,6 @@ impl OfTable {
         }
         Ok(of_table)
     }
-}
-
-/// Those of the named collations that the destination does not have.
-pub(super) async fn missing_collations(client: &Client, names: &[&str]) -> Result<HashSet<String>, Error> {
-    if names.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let rows = client.query(MISSING_COLLATIONS_SQL, &[&names]).await?;
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
 /// Whether the destination has a function of that name.

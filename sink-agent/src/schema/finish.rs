@@ -6,6 +6,7 @@ use strait_postgres::{Client, Error};
 use strait_proto::v1;
 
 use super::Results;
+use super::comments;
 use super::ddl::tables;
 use super::execute::{Action, Attempt, Executor, Object};
 use super::existing::OfTable;
@@ -14,12 +15,18 @@ use super::existing::OfTable;
 ///
 /// Keys come first because the changes that follow are applied by them. A constraint or an index that the
 /// server refuses is reported and the others are built: only what may pass is an error.
-pub(crate) async fn finish_table(client: &Client, table: &v1::Table, results: &Results) -> Result<(), Error> {
+pub(crate) async fn finish_table(
+    client: &Client,
+    model: &v1::SchemaModel,
+    table: &v1::Table,
+    results: &Results,
+) -> Result<(), Error> {
     let executor = Executor { client, results };
     let existing = OfTable::read(client, &table.schema, &table.name).await?;
     add_keys(&executor, table, &existing).await?;
     add_checks(&executor, table, &existing).await?;
-    create_indexes(&executor, table, &existing).await
+    create_indexes(&executor, table, &existing).await?;
+    comments::write(&executor, &comments::of_table(model, table)).await
 }
 
 async fn add_keys(executor: &Executor<'_>, table: &v1::Table, existing: &OfTable) -> Result<(), Error> {
@@ -30,7 +37,11 @@ async fn add_keys(executor: &Executor<'_>, table: &v1::Table, existing: &OfTable
                 executor.existed(object).await;
             } else {
                 let action = tables::add_constraint(constraint);
-                executor.create(object, &tables::alter(table, false, slice::from_ref(&action))).await?;
+                let mut sql = tables::alter(table, false, slice::from_ref(&action));
+                if constraint.clustered {
+                    sql.push_str(&format!(";\n{}", tables::cluster_on(table, &constraint.name)));
+                }
+                executor.create(object, &sql).await?;
             }
         }
     }
@@ -53,8 +64,8 @@ async fn add_checks(executor: &Executor<'_>, table: &v1::Table, existing: &OfTab
     for (action, attempt) in actions.into_iter().zip(attempts) {
         match attempt {
             Attempt::Done => executor.created(action.object).await,
-            Attempt::Refused(message) => {
-                executor.fail(action.object, message, &statement(&[action.sql])).await
+            Attempt::Refused(refusal) => {
+                executor.fail(action.object, refusal.message, &statement(&[action.sql])).await
             }
         }
     }

@@ -4,6 +4,8 @@
 use strait_postgres::{Client, Error, quote};
 use strait_proto::v1;
 
+use super::comments;
+
 /// The foreign key of that name on that table, if there is one.
 const STATE_SQL: &str = "
 SELECT c.convalidated
@@ -27,6 +29,25 @@ pub(crate) struct ForeignKey {
     pub(crate) validate_sql: Option<String>,
 }
 
+impl ForeignKey {
+    /// What became of it.
+    pub(crate) fn result(
+        &self,
+        outcome: v1::ObjectOutcome,
+        detail: &str,
+        statement: &str,
+    ) -> v1::ObjectResult {
+        v1::ObjectResult {
+            object_kind: "constraint".to_owned(),
+            schema: self.table.schema.clone(),
+            name: format!("{}.{}", self.table.name, self.name),
+            outcome: outcome.into(),
+            detail: detail.to_owned(),
+            statement: statement.to_owned(),
+        }
+    }
+}
+
 /// How far a foreign key is at the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ForeignKeyState {
@@ -44,7 +65,13 @@ pub(crate) fn foreign_keys(model: &v1::SchemaModel) -> Vec<ForeignKey> {
         model.tables.iter().flat_map(|table| table.constraints.iter().map(move |it| (table, it)));
     constraints
         .filter(|(_, constraint)| constraint.kind() == v1::ConstraintKind::ForeignKey)
-        .map(|(table, constraint)| foreign_key(table, constraint))
+        .map(|(table, constraint)| {
+            let mut key = foreign_key(table, constraint);
+            if let Some(comment) = comments::of_constraint(model, table, &constraint.name) {
+                key.add_sql.push_str(&format!(";\n{comment}"));
+            }
+            key
+        })
         .collect()
 }
 

@@ -1,10 +1,12 @@
 //! Creates the objects of a schema model at the destination.
 //!
 //! ```text
-//!  create_objects  schemas → types → sequences → tables → defaults, owners of sequences  before the data
-//!  finish_table    keys, exclusion and check constraints, indexes                        after a table's data
-//!  foreign_keys    the statements: who runs the changes knows when they may stand        after all data
-//!  set_sequences   never backwards                                                       whenever values come
+//!  create_objects     schemas → types, sequences, routines, tables, views, … → defaults, comments  before the data
+//!  finish_table       keys, exclusion and check constraints, indexes                        after a table's data
+//!  create_after_data  triggers, rules, policies, what needs keys; then refresh              after all data
+//!  retry              what has failed, once more                                            when it is asked for
+//!  foreign_keys       the statements: who runs the changes knows when they may stand        after all data
+//!  set_sequences      never backwards                                                       whenever values come
 //! ```
 //!
 //! Each statement runs by itself, so that one object that cannot be created takes no other with it, and each
@@ -14,12 +16,16 @@
 //! An error is returned only where trying again may help, a lost connection or a deadlock; what the server
 //! refuses for good is a failed object, with the server's words and the statement.
 
+mod comments;
 mod create;
 mod ddl;
 mod execute;
 mod existing;
 mod finish;
 mod foreign_keys;
+mod objects;
+mod refresh;
+mod retry;
 mod sequence_values;
 
 use strait_proto::v1;
@@ -27,6 +33,9 @@ use strait_proto::v1;
 pub(crate) use create::create_objects;
 pub(crate) use finish::finish_table;
 pub(crate) use foreign_keys::{ForeignKey, ForeignKeyState, foreign_key_state, foreign_keys};
+pub(crate) use objects::{create_after_data, placeholders};
+pub(crate) use refresh::refresh;
+pub(crate) use retry::{Again, retry};
 pub(crate) use sequence_values::set_sequences;
 
 /// Where results go, object by object.

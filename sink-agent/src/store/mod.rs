@@ -21,7 +21,10 @@ pub(crate) use foreign_keys::{ForeignKeyState, foreign_key_states, set_foreign_k
 pub(crate) use lanes::{LaneLine, begin_lane, lane_lines};
 pub(crate) use layout::{SCHEMA, ensure_layout, layout_version};
 pub(crate) use ledger::{ChunkLine, enter_chunk, enter_chunk_rows};
-pub(crate) use objects::{created_tables, existing_tables, intend_tables, record_objects};
+pub(crate) use objects::{
+    ObjectKey, ObjectRow, created_tables, existing_tables, intend, object_rows, record_objects,
+    record_retried,
+};
 pub(crate) use progress::{Progress, advance, progress, set_schema};
 pub(crate) use release::release;
 pub(crate) use tables::{begin_checkpoint, begin_table, finish_copy, set_ready, suspend_table, table_states};

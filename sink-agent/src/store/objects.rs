@@ -7,7 +7,7 @@ use strait_proto::{TaskId, v1};
 use tokio_postgres::types::Type;
 
 use super::claim::{Claim, TEXT};
-use super::in_transaction;
+use super::{BEGIN, in_transaction};
 use crate::error::{Context as _, Error};
 
 const EXISTING_SQL: &str = "SELECT n.schema_name, n.table_name
@@ -43,14 +43,15 @@ pub(crate) async fn created_tables(
 }
 
 const INTEND_SQL: &str = "INSERT INTO strait.object (task_id, kind, schema_name, object_name, outcome)
-    SELECT $1, 'table', n.schema_name, n.table_name, 'intended'
+    SELECT $1, $4, n.schema_name, n.table_name, 'intended'
       FROM unnest($2::text[], $3::text[]) AS n (schema_name, table_name)
     ON CONFLICT (task_id, kind, schema_name, object_name) DO NOTHING";
 
-/// Records that the task is about to create these tables, none of which exists.
-pub(crate) async fn intend_tables(
+/// Records that the task is about to create these tables or views, none of which exists.
+pub(crate) async fn intend(
     client: &Client,
     claim: &Claim,
+    kind: &str,
     tables: &[&v1::TableName],
 ) -> Result<(), Error> {
     let schemas: Vec<&str> = tables.iter().map(|table| table.schema.as_str()).collect();
@@ -59,10 +60,15 @@ pub(crate) async fn intend_tables(
         client
             .execute_typed(
                 INTEND_SQL,
-                &[(&claim.task_id.as_str(), TEXT), (&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)],
+                &[
+                    (&claim.task_id.as_str(), TEXT),
+                    (&schemas, Type::TEXT_ARRAY),
+                    (&names, Type::TEXT_ARRAY),
+                    (&kind, TEXT),
+                ],
             )
             .await
-            .context("record which tables are about to be created")?;
+            .context("record which objects are about to be created")?;
         Ok(())
     })
     .await
@@ -87,6 +93,24 @@ pub(crate) async fn record_objects(
     claim: &Claim,
     results: &[v1::ObjectResult],
 ) -> Result<(), Error> {
+    record(client, &claim.begin_sql(), &claim.task_id, results).await
+}
+
+/// The same beside whoever holds the task, for what was tried again: no rows of tables depend on it.
+pub(crate) async fn record_retried(
+    client: &Client,
+    task_id: &TaskId,
+    results: &[v1::ObjectResult],
+) -> Result<(), Error> {
+    record(client, BEGIN, task_id, results).await
+}
+
+async fn record(
+    client: &Client,
+    begin: &str,
+    task_id: &TaskId,
+    results: &[v1::ObjectResult],
+) -> Result<(), Error> {
     let outcome = |result: &v1::ObjectResult| match result.outcome() {
         v1::ObjectOutcome::Created => "created",
         v1::ObjectOutcome::Existed => "existed",
@@ -100,12 +124,12 @@ pub(crate) async fn record_objects(
     let outcomes: Vec<&str> = results.iter().map(outcome).collect();
     let details = column(|result| &result.detail);
     let statements = column(|result| &result.statement);
-    in_transaction(client, &claim.begin_sql(), async {
+    in_transaction(client, begin, async {
         client
             .execute_typed(
                 RECORD_SQL,
                 &[
-                    (&claim.task_id.as_str(), TEXT),
+                    (&task_id.as_str(), TEXT),
                     (&kinds, Type::TEXT_ARRAY),
                     (&schemas, Type::TEXT_ARRAY),
                     (&names, Type::TEXT_ARRAY),
@@ -119,4 +143,53 @@ pub(crate) async fn record_objects(
         Ok(())
     })
     .await
+}
+
+/// What identifies an object's result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ObjectKey {
+    pub(crate) kind: String,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+}
+
+impl ObjectKey {
+    pub(crate) fn new(kind: &str, schema: &str, name: &str) -> Self {
+        Self { kind: kind.to_owned(), schema: schema.to_owned(), name: name.to_owned() }
+    }
+}
+
+/// What became of an object.
+#[derive(Debug)]
+pub(crate) struct ObjectRow {
+    pub(crate) key: ObjectKey,
+    /// As in `layout.sql`.
+    pub(crate) outcome: String,
+    pub(crate) statement: String,
+}
+
+impl ObjectRow {
+    /// There is a result.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.outcome != "intended"
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.outcome == "failed"
+    }
+}
+
+const ROWS_SQL: &str = "SELECT kind, schema_name, object_name, outcome, statement FROM strait.object
+ WHERE task_id = $1 ORDER BY changed_at, kind, schema_name, object_name";
+
+/// What is known of the task's objects, oldest first.
+pub(crate) async fn object_rows(client: &Client, task_id: &TaskId) -> Result<Vec<ObjectRow>, Error> {
+    let rows = client.query_typed(ROWS_SQL, &[(&task_id.as_str(), TEXT)]).await;
+    let rows = rows.context("read what became of the objects")?;
+    let row = |row: &tokio_postgres::Row| ObjectRow {
+        key: ObjectKey::new(row.get(0), row.get(1), row.get(2)),
+        outcome: row.get(3),
+        statement: row.get(4),
+    };
+    Ok(rows.iter().map(row).collect())
 }

@@ -56,6 +56,7 @@ pub(super) async fn summarise(
             })
             .collect::<Result<_, Error>>()?,
         server_version: version.0,
+        requirements: model.requirements.clone(),
     };
     let hold = async move {
         tokio::time::sleep(PROBE_TIME).await;

@@ -13,6 +13,7 @@ mod foreign_database;
 mod harness;
 mod hops;
 mod idle;
+mod kinds;
 mod lanes;
 mod large_transaction;
 mod older_sources;

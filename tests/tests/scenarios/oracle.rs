@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use strait_proto::v1::TaskState;
+use strait_proto::v1::{ObjectPattern, TaskState};
 use strait_tests::database::Database;
 use strait_tests::pair::Pair;
 use strait_tests::samples::{SAMPLES, Sample};
@@ -11,6 +11,9 @@ use strait_tests::scenario::Scenario;
 use strait_tests::server::ServerOptions;
 use strait_tests::version::PgVersion;
 use strait_tests::{oracle, regression};
+
+/// Tables with columns of base types, which need the server's own code: an operator leaves them out.
+const BASE_TYPED: [&str; 2] = ["ec1", "ec2"];
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -25,7 +28,7 @@ async fn postgresqls_own_regression_database_arrives() -> Result<()> {
     }
     eprintln!("loaded in {:?}", begun.elapsed());
     let destination = Database::create(&pair.destination, "regression").await?;
-    arrives(source, destination).await
+    arrives(source, destination, &BASE_TYPED).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,12 +53,18 @@ async fn arrives_as_sample(pair: &Pair, sample: Sample) -> Result<()> {
     for extension in sample.extensions {
         destination.run(&format!("CREATE EXTENSION IF NOT EXISTS {extension}")).await?;
     }
-    arrives(source, destination).await
+    arrives(source, destination, &[]).await
 }
 
-async fn arrives(source: Database, destination: Database) -> Result<()> {
+async fn arrives(source: Database, destination: Database, left_out: &[&str]) -> Result<()> {
     let mut scenario = Scenario::between(source, destination).await?;
-    let spec = scenario.spec();
+    let mut spec = scenario.spec();
+    let pattern = |table: &&str| ObjectPattern {
+        schema: "public".into(),
+        table: (*table).into(),
+        ..ObjectPattern::default()
+    };
+    spec.objects.get_or_insert_default().exclude = left_out.iter().map(pattern).collect();
     scenario.create_in_process(spec).await?;
     scenario.tasks.start(scenario.task_id(), true).await?;
     let task = scenario.tasks.wait_for(scenario.task_id(), TaskState::Finished, PATIENCE).await?;

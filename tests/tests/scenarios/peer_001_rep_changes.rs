@@ -249,7 +249,7 @@ async fn transactions_that_hold_nothing_for_the_task_move_its_position() -> Resu
     scenario.source.run("CREATE TABLE wanted (a int); CREATE TABLE unwanted (a int)").await?;
     let mut spec = scenario.spec();
     let unwanted = ObjectPattern { schema: "public".into(), table: "unwanted".into(), options: None };
-    spec.objects = Some(ObjectSelection { include: vec![], exclude: vec![unwanted] });
+    spec.objects = Some(ObjectSelection { include: vec![], exclude: vec![unwanted], ..Default::default() });
     scenario.create_in_process(spec).await?;
     scenario.run_until(TaskState::Incremental).await?;
     scenario.settle().await?;

@@ -101,6 +101,7 @@ async fn only_selected_tables_arrive() -> Result<()> {
     spec.objects = Some(ObjectSelection {
         include: vec![pattern("sales", ""), pattern("public", "fence")],
         exclude: vec![pattern("sales", "tmp_*")],
+        ..Default::default()
     });
     scenario.create_in_process(spec).await?;
     scenario.run_until(TaskState::Incremental).await?;

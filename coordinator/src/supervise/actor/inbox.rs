@@ -29,6 +29,11 @@ impl Actor {
                 // As above.
                 let _ = reply.send(answer);
             }
+            Message::Retried { results, reply } => {
+                self.remember_objects(results).await;
+                // As above.
+                let _ = reply.send(());
+            }
             Message::Reported { side, epoch, report } => self.reported(side, epoch, *report).await,
         }
     }

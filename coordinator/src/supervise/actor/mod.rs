@@ -46,6 +46,8 @@ pub(super) enum Message {
     Asked { operation: Operation, once: bool, reply: oneshot::Sender<Result<(), RequestError>> },
     /// An operator wants the task to be like this; answered like the above.
     Updated { spec: Box<TaskSpec>, reply: oneshot::Sender<Result<(), RequestError>> },
+    /// Objects were tried again; answered once their results are taken in.
+    Retried { results: Vec<v1::ObjectResult>, reply: oneshot::Sender<()> },
     /// An agent of the task says something.
     Reported { side: Side, epoch: Epoch, report: Box<report::Report> },
 }

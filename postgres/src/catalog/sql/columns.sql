@@ -16,6 +16,15 @@ SELECT a.attrelid AS relation,
        pg_get_expr(d.adbin, d.adrelid) AS expression,
        CASE WHEN a.attcollation <> 0 AND a.attcollation <> t.typcollation
             THEN format('%I.%I', cn.nspname, co.collname) END AS collation,
+       array_remove(ARRAY[
+           CASE WHEN a.attstorage <> t.typstorage
+                THEN 'SET STORAGE ' || CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN'
+                                                         ELSE 'EXTENDED' END END,
+           CASE to_jsonb(a) ->> 'attcompression' WHEN 'p' THEN 'SET COMPRESSION pglz' WHEN 'l' THEN 'SET COMPRESSION lz4' END,
+           CASE WHEN a.attstattarget >= 0 THEN 'SET STATISTICS ' || a.attstattarget END,
+           -- Some builds keep options of their own there.
+           (SELECT 'SET (' || string_agg(option, ', ') || ')' FROM unnest(a.attoptions) AS option
+            WHERE option ~ '^n_distinct')], NULL) AS settings,
        s.schema AS sequence_schema,
        s.name AS sequence_name,
        s.data_type,

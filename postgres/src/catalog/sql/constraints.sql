@@ -3,7 +3,10 @@
 SELECT c.conrelid AS relation,
        c.conname::text AS name,
        c.contype::text AS kind,
-       pg_get_constraintdef(c.oid) AS definition,
+       CASE WHEN c.contype IN ('p', 'u') AND parameters.list IS NOT NULL
+            -- The server prints what an exclusion's index has of them, but not a key's; they stand before the rest.
+            THEN left(d.definition, length(d.definition) - length(d.rest)) || ' WITH (' || parameters.list || ')' || d.rest
+            ELSE d.definition END AS definition,
        c.confrelid AS references_oid,
        format('%s.%s', rn.nspname, rc.relname) AS references_name,
        c.condeferrable AS deferrable,
@@ -11,8 +14,20 @@ SELECT c.conrelid AS relation,
        c.conislocal AS is_local,
        c.connoinherit AS no_inherit,
        c.coninhcount > 0 OR c.conparentid <> 0 AS inherited,
-       coalesce(i.indisvalid, true) AS index_valid
+       coalesce(i.indisvalid, true) AS index_valid,
+       coalesce(i.indisclustered, false) AS clustered
 FROM pg_constraint AS c
+     CROSS JOIN LATERAL (
+            SELECT pg_get_constraintdef(c.oid) AS definition,
+                   concat(CASE WHEN c.condeferrable THEN ' DEFERRABLE' END,
+                          CASE WHEN c.condeferred THEN ' INITIALLY DEFERRED' END) AS rest) AS d
+     LEFT JOIN LATERAL (
+            SELECT string_agg(format('%I=%L', split_part(option, '=', 1), substr(option, strpos(option, '=') + 1)),
+                              ', ' ORDER BY place) AS list
+            FROM pg_class AS ic
+                 CROSS JOIN LATERAL unnest(ic.reloptions) WITH ORDINALITY AS o (option, place)
+            WHERE ic.oid = c.conindid) AS parameters
+            ON true
      LEFT JOIN pg_constraint AS above
             ON above.oid = c.conparentid
      LEFT JOIN pg_index AS i

@@ -5,6 +5,11 @@ SELECT i.indrelid AS relation,
        i.indisunique AS is_unique,
        i.indisvalid AS valid,
        i.indisreplident AS replica_identity,
+       i.indisclustered AS clustered,
+       ARRAY(SELECT format('ALTER COLUMN %s SET STATISTICS %s', a.attnum, a.attstattarget)
+             FROM pg_attribute AS a
+             WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0
+             ORDER BY a.attnum) AS settings,
        ic.relispartition AS inherited,
        pg_get_indexdef(i.indexrelid) AS definition,
        format('CREATE %sINDEX %I ON %s%I.%I ',

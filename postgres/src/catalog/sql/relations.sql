@@ -16,10 +16,19 @@ SELECT c.oid,
                WHERE i.indrelid = c.oid AND i.indisreplident AND i.indimmediate AND i.indisvalid) AS has_identity_index,
        c.reltuples::float8 AS estimated_rows,
        CASE WHEN c.reloftype <> 0 THEN format_type(c.reloftype, NULL) END AS of_type,
-       e.extname::text AS extension
+       e.extname::text AS extension,
+       ARRAY(SELECT format('%s%I=%L', o.prefix, split_part(o.option, '=', 1), substr(o.option, strpos(o.option, '=') + 1))
+             FROM (SELECT '' AS prefix, option, place
+                   FROM unnest(c.reloptions) WITH ORDINALITY AS own (option, place)
+                   UNION ALL
+                   SELECT 'toast.', option, place
+                   FROM unnest(toast.reloptions) WITH ORDINALITY AS own (option, place)) AS o
+             ORDER BY o.prefix, o.place) AS storage_parameters
 FROM pg_class AS c
      JOIN pg_namespace AS n
        ON n.oid = c.relnamespace
+     LEFT JOIN pg_class AS toast
+            ON toast.oid = c.reltoastrelid
      LEFT JOIN pg_depend AS d
             ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'
      LEFT JOIN pg_extension AS e

@@ -17,13 +17,9 @@ FROM (
              ON n.oid = e.extnamespace
       WHERE e.extname <> 'plpgsql'
       UNION ALL
-      SELECT 'event trigger', t.evtname::text, 'this version does not carry it', 'pg_event_trigger'::regclass, t.oid
+      SELECT 'event trigger', t.evtname::text, 'it would fire on what Strait itself does: create it at the destination after the cutover',
+             'pg_event_trigger'::regclass, t.oid
       FROM pg_event_trigger AS t
-      UNION ALL
-      SELECT 'cast', format_type(c.castsource, NULL) || ' AS ' || format_type(c.casttarget, NULL),
-             'this version does not carry it', 'pg_cast'::regclass, c.oid
-      FROM pg_cast AS c
-      WHERE c.oid >= 16384
       UNION ALL
       SELECT 'language', l.lanname::text, 'it needs a library of the server', 'pg_language'::regclass, l.oid
       FROM pg_language AS l
@@ -51,15 +47,6 @@ FROM (
       UNION ALL
       SELECT 'default privilege', '', 'grants are not carried', 0, 0
       WHERE EXISTS (SELECT FROM pg_default_acl)
-      UNION ALL
-      SELECT 'comment', '', 'comments on anything but tables and columns are not carried either', 0, 0
-      WHERE EXISTS (SELECT FROM pg_description AS d
-                         LEFT JOIN pg_class AS c
-                                ON d.classoid = 'pg_class'::regclass AND c.oid = d.objoid
-                    WHERE d.objoid >= 16384
-                      AND d.classoid <> 'pg_extension'::regclass
-                      AND (c.oid IS NULL OR c.relkind NOT IN ('r', 'p'))
-                      AND NOT EXISTS (SELECT FROM member AS m WHERE m.classid = d.classoid AND m.objid = d.objoid))
       UNION ALL
       SELECT 'large object', '', 'large objects are not in the change stream: they stay behind', 0, 0
       WHERE EXISTS (SELECT FROM pg_largeobject_metadata)

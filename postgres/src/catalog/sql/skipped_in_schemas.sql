@@ -7,46 +7,29 @@ WITH member AS (
 )
 SELECT found.kind, n.nspname::text AS schema, found.name, found.reason
 FROM (
-      SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE 'foreign table' END AS kind,
+      SELECT 'foreign table' AS kind,
              c.relnamespace AS namespace,
              c.relname::text AS name,
-             CASE c.relkind WHEN 'f' THEN 'its rows are not in this database'
-                            ELSE 'this version does not carry it: create it at the destination' END AS reason,
+             'its rows are not in this database' AS reason,
              'pg_class'::regclass AS classid,
              c.oid
       FROM pg_class AS c
-      WHERE c.relkind IN ('v', 'm', 'f')
+      WHERE c.relkind = 'f'
       UNION ALL
-      SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
+      SELECT CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END,
              p.pronamespace,
              p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
-             CASE WHEN l.lanname IN ('c', 'internal') AND p.prokind <> 'a' THEN 'it needs a library of the server'
-                  ELSE 'this version does not carry it: create it at the destination' END,
+             CASE l.lanname WHEN 'c' THEN 'it needs a library of the server' ELSE 'it stands for a part of the server itself' END,
              'pg_proc'::regclass,
              p.oid
       FROM pg_proc AS p
            JOIN pg_language AS l
              ON l.oid = p.prolang
-      -- The constructors of range types come with the type.
-      WHERE NOT EXISTS (SELECT FROM pg_depend AS d
+      WHERE l.lanname IN ('c', 'internal')
+        AND p.prokind <> 'a'
+        -- The constructors of range types come with the type.
+        AND NOT EXISTS (SELECT FROM pg_depend AS d
                         WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i')
-      UNION ALL
-      SELECT 'operator',
-             o.oprnamespace,
-             o.oprname || '(' || coalesce(format_type(nullif(o.oprleft, 0), NULL), 'none') || ','
-                       || coalesce(format_type(nullif(o.oprright, 0), NULL), 'none') || ')',
-             'this version does not carry it: create it at the destination',
-             'pg_operator'::regclass,
-             o.oid
-      FROM pg_operator AS o
-      UNION ALL
-      SELECT 'operator class', c.opcnamespace, c.opcname::text,
-             'this version does not carry it: create it at the destination', 'pg_opclass'::regclass, c.oid
-      FROM pg_opclass AS c
-      UNION ALL
-      SELECT 'operator family', f.opfnamespace, f.opfname::text,
-             'this version does not carry it: create it at the destination', 'pg_opfamily'::regclass, f.oid
-      FROM pg_opfamily AS f
       UNION ALL
       SELECT 'type', t.typnamespace, t.typname::text,
              CASE WHEN t.typisdefined THEN 'a base type needs a library of the server' ELSE 'it is only a shell' END,
@@ -56,20 +39,13 @@ FROM (
          OR (t.typtype = 'p' AND NOT t.typisdefined)
       UNION ALL
       SELECT 'collation', c.collnamespace, c.collname::text,
-             'this version does not carry it: create it at the destination', 'pg_collation'::regclass, c.oid
+             'it is of another encoding than the database', 'pg_collation'::regclass, c.oid
       FROM pg_collation AS c
+      WHERE c.collencoding NOT IN (-1, pg_char_to_encoding(getdatabaseencoding()))
       UNION ALL
       SELECT 'conversion', c.connamespace, c.conname::text,
              'it needs a library of the server', 'pg_conversion'::regclass, c.oid
       FROM pg_conversion AS c
-      UNION ALL
-      SELECT 'text search configuration', c.cfgnamespace, c.cfgname::text,
-             'this version does not carry it: create it at the destination', 'pg_ts_config'::regclass, c.oid
-      FROM pg_ts_config AS c
-      UNION ALL
-      SELECT 'text search dictionary', d.dictnamespace, d.dictname::text,
-             'this version does not carry it: create it at the destination', 'pg_ts_dict'::regclass, d.oid
-      FROM pg_ts_dict AS d
       UNION ALL
       SELECT 'text search parser', p.prsnamespace, p.prsname::text,
              'it needs a library of the server', 'pg_ts_parser'::regclass, p.oid

@@ -1,5 +1,6 @@
 //! Renders the model as statements. Pure; names are always quoted, deparsed texts are taken as they are.
 
+pub(super) mod comments;
 pub(super) mod sequences;
 pub(super) mod tables;
 pub(super) mod types;

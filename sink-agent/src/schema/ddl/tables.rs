@@ -49,15 +49,34 @@ pub(in super::super) fn add_constraint(constraint: &v1::Constraint) -> String {
     format!("ADD CONSTRAINT {} {}", quote::identifier(&constraint.name), constraint.definition)
 }
 
+/// The statements that create the index, to be run as one batch.
 pub(in super::super) fn create_index(table: &v1::Table, index: &v1::Index) -> String {
     let unique = if index.unique { "UNIQUE " } else { "" };
     let index_name = quote::identifier(&index.name);
-    format!("CREATE {unique}INDEX {index_name} ON {} {}", name(table), index.definition_tail)
+    let mut statements =
+        format!("CREATE {unique}INDEX {index_name} ON {} {}", name(table), index.definition_tail);
+    for setting in &index.settings {
+        let index_name = quote::qualified(&table.schema, &index.name);
+        statements.push_str(&format!(";\nALTER INDEX {index_name} {setting}"));
+    }
+    if index.clustered {
+        statements.push_str(&format!(";\n{}", cluster_on(table, &index.name)));
+    }
+    statements
 }
 
-/// The collations that the columns name.
-pub(in super::super) fn collations(table: &v1::Table) -> Vec<&str> {
-    table.columns.iter().map(|column| &*column.collation).filter(|collation| !collation.is_empty()).collect()
+/// Marks the table to be clustered on an index.
+pub(in super::super) fn cluster_on(table: &v1::Table, index: &str) -> String {
+    alter(table, false, &[format!("CLUSTER ON {}", quote::identifier(index))])
+}
+
+/// One of the table's storage parameters, or one of a column's settings.
+pub(in super::super) fn set_storage_parameter(parameter: &str) -> String {
+    format!("SET ({parameter})")
+}
+
+pub(in super::super) fn set_column(column: &v1::Column, setting: &str) -> String {
+    format!("ALTER COLUMN {} {setting}", quote::identifier(&column.name))
 }
 
 fn name(table: &v1::Table) -> String {

@@ -38,20 +38,6 @@ pub(in super::super) fn set_domain_default(user_type: &v1::UserType, expression:
     format!("ALTER DOMAIN {} SET DEFAULT {expression}", quote::qualified(&user_type.schema, &user_type.name))
 }
 
-/// The collations that the type names.
-pub(in super::super) fn collations(user_type: &v1::UserType) -> Vec<&str> {
-    let mut collations = match &user_type.definition {
-        Some(Definition::Composite(composite)) => {
-            composite.attributes.iter().map(|attribute| &*attribute.collation).collect()
-        }
-        Some(Definition::Domain(domain)) => vec![&*domain.collation],
-        Some(Definition::Range(range)) => vec![&*range.collation],
-        _ => Vec::new(),
-    };
-    collations.retain(|collation| !collation.is_empty());
-    collations
-}
-
 fn create_enum(name: &str, definition: &v1::EnumType) -> String {
     let labels: Vec<_> = definition.labels.iter().map(|label| quote::literal(label)).collect();
     format!("CREATE TYPE {name} AS ENUM ({})", labels.join(", "))
@@ -92,7 +78,12 @@ mod tests {
     use super::*;
 
     fn user_type(definition: Definition) -> v1::UserType {
-        v1::UserType { schema: "s".into(), name: "T\"x".into(), definition: Some(definition) }
+        v1::UserType {
+            schema: "s".into(),
+            name: "T\"x".into(),
+            definition: Some(definition),
+            creation_order: 0,
+        }
     }
 
     #[test]
