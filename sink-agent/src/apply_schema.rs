@@ -21,7 +21,7 @@ pub(crate) async fn apply_schema(
     model: v1::SchemaModel,
     relay: &Relay<v1::ApplySchemaResponse>,
 ) -> Result<(), Error> {
-    let client = session.connect().await?;
+    let client = session.building_connection().await?;
     let claim = session.claim();
     let names: Vec<TableName> =
         model.tables.iter().map(|table| TableName::new(&*table.schema, &*table.name)).collect();

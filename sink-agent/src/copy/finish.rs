@@ -17,9 +17,10 @@ pub(crate) async fn finish_table(
     relay: &Relay<v1::FinishTableResponse>,
 ) -> Result<(), Error> {
     let table = session.table(request.table_id)?;
-    let client = session.connect().await?;
+    let client = session.building_connection().await?;
     let claim = session.claim();
     if finish_copy(&client, &claim, request.table_id, request.generation, request.chunks).await? {
+        session.give_back_building(client);
         return Ok(());
     }
     let name = v1::TableName::new(&*table.schema, &*table.name);
@@ -31,5 +32,8 @@ pub(crate) async fn finish_table(
     built.context(format!("build the keys and indexes of table {name}"))?;
     let analyze = format!("ANALYZE {}", qualified(&table.schema, &table.name));
     client.batch_execute(&analyze).await.context(format!("analyse table {name}"))?;
-    set_ready(&client, &claim, request.table_id, request.generation).await
+    // Only now durable, with everything before it: a crash before it begins this call again.
+    set_ready(&client, &claim, request.table_id, request.generation).await?;
+    session.give_back_building(client);
+    Ok(())
 }

@@ -16,7 +16,7 @@ mod tables;
 
 pub(crate) use claim::{Claim, application_name, claim};
 pub(crate) use conflicts::{Conflict, ConflictReason, record_conflicts};
-pub(crate) use connect::connect;
+pub(crate) use connect::{build, connect};
 pub(crate) use foreign_keys::{ForeignKeyState, foreign_key_states, set_foreign_key_state};
 pub(crate) use lanes::{LaneLine, begin_lane, lane_lines};
 pub(crate) use layout::{SCHEMA, ensure_layout, layout_version};

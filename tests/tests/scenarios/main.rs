@@ -16,6 +16,8 @@ mod idle;
 mod kinds;
 mod lanes;
 mod large_transaction;
+mod many_objects;
+mod odd_identifiers;
 mod older_sources;
 mod on_error;
 mod oracle;
