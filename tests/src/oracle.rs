@@ -34,6 +34,8 @@ impl Told {
     /// Whether the object itself, what it is a part of, or what it stands for in the dump was told of.
     fn covers(&self, difference: &Difference) -> bool {
         let name = difference.object[difference.kind().len()..].trim_start();
+        // What belongs to no schema has a dash there.
+        let name = name.strip_prefix('-').unwrap_or(name);
         // A part stands behind its table: `s.t its_name`; a comment's object behind the word for its kind: `s.TABLE t`.
         let dotted = name.replace(' ', ".");
         self.names.contains(name)
