@@ -64,9 +64,9 @@ pub(crate) async fn measure(pair: &Pair, scale: f64) -> Result<Synchronised> {
 }
 
 async fn create(source: &Database, tables: u64) -> Result<()> {
-    source.run("CREATE SCHEMA bench").await?;
     // One transaction would need a lock for each of them.
     const AT_ONCE: u64 = 200;
+    source.run("CREATE SCHEMA bench").await?;
     for first in (0..tables).step_by(usize::try_from(AT_ONCE)?) {
         let last = tables.min(first + AT_ONCE) - 1;
         source
