@@ -22,7 +22,7 @@ pub(crate) async fn apply_schema(
     relay: &Relay<v1::ApplySchemaResponse>,
 ) -> Result<(), Error> {
     let mut model = request.model.ok_or_else(|| Error::protocol("no schema model"))?;
-    let client = session.connect().await?;
+    let client = session.building_connection().await?;
     let claim = session.claim();
     let names: Vec<TableName> =
         model.tables.iter().map(|table| TableName::new(&*table.schema, &*table.name)).collect();

@@ -15,7 +15,7 @@ use crate::apply::connection::Connection;
 use crate::error::Error;
 use crate::store::{self, Claim};
 
-/// Connections for COPY that wait for the next chunk.
+/// Connections of either kind that wait for the next chunk, or the next table.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 /// How long the calls of an ended session may take to notice; they do nothing then but unwind.
 const UNWIND_DEADLINE: Duration = Duration::from_secs(10);
@@ -28,6 +28,7 @@ pub(crate) struct Session {
     /// The model that was applied last, to look tables up.
     model: Mutex<Arc<v1::SchemaModel>>,
     idle: Mutex<Vec<Connection>>,
+    idle_building: Mutex<Vec<Client>>,
     calls: TaskTracker,
     stop: CancellationToken,
     /// The change stream and its successor: a newer one ends an older one.
@@ -49,6 +50,7 @@ impl Session {
             claim: Mutex::new(claim),
             model: Mutex::new(Arc::new(model.unwrap_or_default())),
             idle: Mutex::new(Vec::new()),
+            idle_building: Mutex::new(Vec::new()),
             calls: TaskTracker::new(),
             stop: assignment_stop.child_token(),
             stream: tokio::sync::Mutex::new(CancellationToken::new()),
@@ -103,6 +105,25 @@ impl Session {
         let mut idle = lock(&self.idle);
         if idle.len() < IDLE_CONNECTIONS_MAX && !self.stop.is_cancelled() {
             idle.push(connection);
+        }
+    }
+
+    /// A connection that makes objects, one that waits or a new one; see [`store::build`].
+    pub(crate) async fn building_connection(&self) -> Result<Client, Error> {
+        let waiting = lock(&self.idle_building).pop();
+        if let Some(client) = waiting.filter(|client| !client.is_closed()) {
+            return Ok(client);
+        }
+        let client = self.connect().await?;
+        store::build(&client).await?;
+        Ok(client)
+    }
+
+    /// Gives a connection that makes objects back; no transaction is open on it.
+    pub(crate) fn give_back_building(&self, client: Client) {
+        let mut idle = lock(&self.idle_building);
+        if idle.len() < IDLE_CONNECTIONS_MAX && !self.stop.is_cancelled() {
+            idle.push(client);
         }
     }
 

@@ -6,14 +6,18 @@
 
 pub mod compare;
 pub mod database;
+pub mod debian;
 pub mod footprint;
 pub mod gnumed;
 pub mod in_process;
 pub mod layout;
+pub mod oracle;
 pub mod packages;
 pub mod pair;
 pub mod processes;
 pub mod proxy;
+pub mod regression;
+pub mod samples;
 pub mod scenario;
 pub mod schema_dump;
 pub mod server;

@@ -3,7 +3,8 @@
 //! What makes a partitioned table of a table is taken out of the statements, and so are replica identities, which belong
 //! to replication and not to the schema.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
@@ -51,8 +52,22 @@ pub struct SchemaDump(BTreeMap<String, String>);
 impl SchemaDump {
     /// Runs `pg_dump`, which must be as new as the server. Schemas matching `exclude` are left out.
     pub async fn of(database: &Database, exclude: &[&str]) -> Result<Self> {
+        let tables = Self::whole(database, exclude).await?;
+        Ok(tables.filter(|object| CARRIED.iter().any(|kind| kind_of(object) == *kind)))
+    }
+
+    /// The same with objects of every kind, comments included; owners, grants, publications and subscriptions are not there.
+    pub async fn whole(database: &Database, exclude: &[&str]) -> Result<Self> {
         let mut command = Command::new(client_program("pg_dump")?);
-        command.args(["--schema-only", "--no-owner", "--no-privileges", "--no-publications"]);
+        command.args([
+            "--schema-only",
+            "--no-owner",
+            "--no-privileges",
+            "--no-publications",
+            "--no-subscriptions",
+            "--no-tablespaces",
+            "--no-table-access-method",
+        ]);
         command.args(exclude.iter().map(|schema| format!("--exclude-schema={schema}")));
         let output = command.arg(database.uri()).output().await.context("run pg_dump")?;
         if !output.status.success() {
@@ -78,25 +93,53 @@ impl SchemaDump {
         self.0.is_empty()
     }
 
+    /// Every object that is missing, unexpected or different at the destination.
+    pub fn differences(&self, destination: &Self) -> Vec<Difference> {
+        let names: BTreeSet<&String> = self.0.keys().chain(destination.0.keys()).collect();
+        let difference = |name: &String| Difference {
+            object: name.clone(),
+            wanted: self.0.get(name).cloned(),
+            found: destination.0.get(name).cloned(),
+        };
+        names.into_iter().map(difference).filter(|it| it.wanted != it.found).collect()
+    }
+
     /// Fails with every object that is missing, unexpected or different at the destination.
     pub fn assert_same(&self, destination: &Self) -> Result<()> {
-        let mut report = String::new();
-        for (name, wanted) in &self.0 {
-            match destination.0.get(name) {
-                None => report.push_str(&format!("missing: {name}\n{wanted}\n\n")),
-                Some(found) if found != wanted => {
-                    report.push_str(&format!(
-                        "different: {name}\nsource:\n{wanted}\ndestination:\n{found}\n\n"
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        for (name, found) in destination.0.iter().filter(|(name, _)| !self.0.contains_key(*name)) {
-            report.push_str(&format!("unexpected: {name}\n{found}\n\n"));
-        }
+        let report: String = self.differences(destination).iter().map(ToString::to_string).collect();
         ensure!(report.is_empty(), "the schemas differ:\n{report}");
         Ok(())
+    }
+}
+
+/// An object that is not the same on both sides.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// `KIND schema.name`.
+    pub object: String,
+    /// The source's statements.
+    pub wanted: Option<String>,
+    /// The destination's.
+    pub found: Option<String>,
+}
+
+impl Difference {
+    /// `pg_dump`'s word for the object's kind.
+    pub fn kind(&self) -> &str {
+        kind_of(&self.object)
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let object = &self.object;
+        match (&self.wanted, &self.found) {
+            (Some(wanted), Some(found)) => {
+                writeln!(f, "different: {object}\nsource:\n{wanted}\ndestination:\n{found}\n")
+            }
+            (Some(wanted), None) => writeln!(f, "missing: {object}\n{wanted}\n"),
+            (None, found) => writeln!(f, "unexpected: {object}\n{}\n", found.as_deref().unwrap_or_default()),
+        }
     }
 }
 
@@ -106,7 +149,7 @@ fn parse(dump: &str) -> BTreeMap<String, String> {
     let mut current = None;
     for line in dump.lines() {
         if let Some(header) = line.strip_prefix("-- Name: ") {
-            current = carried_name(header);
+            current = object_name(header);
             continue;
         }
         let noise =
@@ -132,11 +175,23 @@ fn flattened(line: &str) -> String {
     line.replace("ALTER TABLE ONLY ", "ALTER TABLE ").replace(" ON ONLY ", " ON ")
 }
 
-fn carried_name(header: &str) -> Option<String> {
+fn object_name(header: &str) -> Option<String> {
     let (name, rest) = header.split_once("; Type: ")?;
     let (kind, rest) = rest.split_once("; Schema: ")?;
     let (schema, _) = rest.split_once("; Owner:")?;
-    CARRIED.contains(&kind).then(|| format!("{kind} {schema}.{name}"))
+    Some(format!("{kind} {schema}.{name}"))
+}
+
+/// `CHECK CONSTRAINT` of `CHECK CONSTRAINT s.t its_name`: what is written in capitals in front.
+fn kind_of(object: &str) -> &str {
+    let mut end = 0;
+    for word in object.split_inclusive(' ') {
+        if !word.trim_end().chars().all(|it| it.is_ascii_uppercase()) {
+            break;
+        }
+        end += word.len();
+    }
+    object[..end].trim_end()
 }
 
 #[cfg(test)]
@@ -144,11 +199,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_carried_objects_and_drops_the_rest() {
+    fn every_object_has_its_statements() {
         let dump = "SET x = 1;\n--\n-- Name: a; Type: TABLE; Schema: s; Owner: -\n--\n\nCREATE TABLE s.a (\n    i integer\n);\n\n\n\
-                    --\n-- Name: v; Type: EVENT TRIGGER; Schema: s; Owner: -\n--\n\nCREATE EVENT TRIGGER v;\n";
-        let wanted =
-            BTreeMap::from([("TABLE s.a".into(), "CREATE TABLE s.a (\n    i integer\n)\n;\n".into())]);
+                    --\n-- Name: v; Type: VIEW; Schema: s; Owner: -\n--\n\nCREATE VIEW s.v AS SELECT 1;\n";
+        let wanted = BTreeMap::from([
+            ("TABLE s.a".into(), "CREATE TABLE s.a (\n    i integer\n)\n;\n".into()),
+            ("VIEW s.v".into(), "CREATE VIEW s.v AS SELECT 1;\n".into()),
+        ]);
         assert_eq!(parse(dump), wanted);
+    }
+
+    #[test]
+    fn the_kind_is_what_stands_in_front_in_capitals() {
+        assert_eq!(kind_of("CHECK CONSTRAINT S.T A"), "CHECK CONSTRAINT");
+        assert_eq!(kind_of("SCHEMA -.S"), "SCHEMA");
+        assert_eq!(kind_of("SEQUENCE OWNED BY s.t_id_seq"), "SEQUENCE OWNED BY");
     }
 }

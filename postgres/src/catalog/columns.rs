@@ -48,6 +48,7 @@ fn column(row: &Row) -> Result<v1::Column, Error> {
         generated,
         collation: text(row, "collation")?,
         settings: row.try_get("settings")?,
+        local: row.try_get("local")?,
     })
 }
 

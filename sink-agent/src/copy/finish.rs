@@ -30,7 +30,7 @@ pub(crate) async fn finish_table(
         return Ok(());
     }
     session.give_back(connection);
-    let client = session.connect().await?;
+    let client = session.building_connection().await?;
     let model = session.model();
     let build =
         async |results: schema::Results| schema::finish_table(&client, &model, &table, &results).await;
@@ -39,7 +39,10 @@ pub(crate) async fn finish_table(
     built.context(format!("build the keys and indexes of table {name}"))?;
     let analyze = format!("ANALYZE {}", qualified(&table.schema, &table.name));
     client.batch_execute(&analyze).await.context(format!("analyse table {name}"))?;
-    set_ready(&client, &claim, request.table_id, request.generation).await
+    // Only now durable, with everything before it: a crash before it begins this call again.
+    set_ready(&client, &claim, request.table_id, request.generation).await?;
+    session.give_back_building(client);
+    Ok(())
 }
 
 /// The rows of a table that stood before the task come out of its stage.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use strait_postgres::{Client, Error};
+use tokio_postgres::types::Type;
 
 /// $1: schemas. Kind, schema, name, and for a part of an object the part's name.
 const EXISTING_SQL: &str = "
@@ -115,7 +116,7 @@ pub(super) struct OfTable {
 impl OfTable {
     pub(super) async fn read(client: &Client, schema: &str, name: &str) -> Result<Self, Error> {
         let mut of_table = Self { constraints: HashSet::new(), indexes: HashSet::new() };
-        for row in client.query(OF_TABLE_SQL, &[&schema, &name]).await? {
+        for row in client.query_typed(OF_TABLE_SQL, &[(&schema, Type::TEXT), (&name, Type::TEXT)]).await? {
             let of_kind = match row.try_get(0)? {
                 "constraint" => &mut of_table.constraints,
                 _ => &mut of_table.indexes,

@@ -18,3 +18,22 @@ pub(crate) async fn connect(uri: &ConnectionUri, task_id: &TaskId) -> Result<Cli
     client.batch_execute(DURABLE_SQL).await.context(DOING)?;
     Ok(client)
 }
+
+/// What the session's commits wait for is kept aside.
+const BUILD_SQL: &str =
+    "SELECT set_config('strait.synchronous_commit', current_setting('synchronous_commit'), false),
+       set_config('synchronous_commit', 'off', false)";
+const SETTLE_SQL: &str =
+    "SELECT set_config('synchronous_commit', current_setting('strait.synchronous_commit'), true)
+ WHERE coalesce(current_setting('strait.synchronous_commit', true), '') <> ''";
+
+/// From here on no commit of the connection waits for the disk. A log is written in order, so the one commit that does, by
+/// [`settle`], makes all before it durable too: it is the one that says that the objects stand.
+pub(crate) async fn build(client: &Client) -> Result<(), Error> {
+    client.batch_execute(BUILD_SQL).await.context("prepare a connection that makes objects")
+}
+
+/// Within a transaction: its commit is durable again.
+pub(super) async fn settle(client: &Client) -> Result<(), Error> {
+    client.batch_execute(SETTLE_SQL).await.context("make what was built durable")
+}

@@ -18,7 +18,7 @@ mod tables;
 
 pub(crate) use claim::{Claim, application_name, claim};
 pub(crate) use conflicts::{Conflict, ConflictReason, record_conflicts};
-pub(crate) use connect::connect;
+pub(crate) use connect::{build, connect};
 pub(crate) use foreign_keys::{ForeignKeyState, foreign_key_states, set_foreign_key_state};
 pub(crate) use join::{abandon, are_ready, hand_over, positions as joining_positions, suspend};
 pub(crate) use lanes::{LaneLine, begin_lane, lane_lines};

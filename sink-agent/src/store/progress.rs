@@ -6,6 +6,7 @@ use strait_proto::{Lsn, TaskId, v1};
 use tokio_postgres::types::{PgLsn, Type};
 
 use super::claim::{Claim, TEXT};
+use super::connect::settle;
 use super::tables::table_states;
 use super::{in_transaction, tables};
 use crate::error::{Context as _, Error};
@@ -58,6 +59,7 @@ pub(crate) async fn set_schema(
 ) -> Result<(), Error> {
     let encoded = model.encode_to_vec();
     in_transaction(client, &claim.begin_sql(), async {
+        settle(client).await?;
         client
             .execute_typed(
                 SET_SCHEMA_SQL,

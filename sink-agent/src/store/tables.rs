@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{PgLsn, Type};
 
 use super::claim::{Claim, INT8, TEXT};
+use super::connect::settle;
 use super::in_transaction;
 use super::progress::pg_lsn;
 use crate::error::{Context as _, Error};
@@ -231,6 +232,7 @@ pub(crate) async fn set_ready(
 ) -> Result<(), Error> {
     let (task, number, generation) = (claim.task_id.as_str(), i64::from(table_id), i64::from(generation));
     in_transaction(client, &claim.begin_sql(), async {
+        settle(client).await?;
         let key = [(&task as _, TEXT), (&number as _, INT8), (&generation as _, INT8)];
         client.execute_typed(READY_SQL, &key).await.context("mark a table as ready")?;
         Ok(())

@@ -5,6 +5,7 @@
 SELECT a.attrelid AS relation,
        a.attname::text AS name,
        format_type(a.atttypid, a.atttypmod) AS type_name,
+       a.attislocal AS local,
        a.attnotnull AS not_null,
        EXISTS (SELECT FROM pg_constraint AS nn
                WHERE nn.conrelid = a.attrelid AND nn.contype = 'n' AND nn.conkey[1] = a.attnum

@@ -21,6 +21,12 @@ FROM (
              'pg_event_trigger'::regclass, t.oid
       FROM pg_event_trigger AS t
       UNION ALL
+      SELECT 'transform', format('FOR %s LANGUAGE %s', format_type(t.trftype, NULL), l.lanname),
+             'it needs a library of the server', 'pg_transform'::regclass, t.oid
+      FROM pg_transform AS t
+           JOIN pg_language AS l
+             ON l.oid = t.trflang
+      UNION ALL
       SELECT 'language', l.lanname::text, 'it needs a library of the server', 'pg_language'::regclass, l.oid
       FROM pg_language AS l
       WHERE l.oid >= 16384

@@ -15,7 +15,7 @@ SELECT 'pg_class'::regclass::oid AS class,
               CASE WHEN c.relkind = 'm' THEN E'\n WITH NO DATA'
                    WHEN 'check_option=local' = ANY (c.reloptions) THEN E'\n WITH LOCAL CHECK OPTION'
                    WHEN 'check_option=cascaded' = ANY (c.reloptions) THEN E'\n WITH CASCADED CHECK OPTION' END)
-       || coalesce(defaults.statements, '') AS statements,
+       || coalesce(defaults.statements, '') || coalesce(settings.statements, '') AS statements,
        CASE WHEN c.relkind = 'v' THEN format('CREATE VIEW %I.%I AS SELECT %s', n.nspname, c.relname, columns.nulls) END
            AS placeholder,
        format('%s %I.%I', k.word, n.nspname, c.relname) AS comment_on,
@@ -44,6 +44,23 @@ FROM pg_class AS c
                  JOIN pg_attribute AS a
                    ON a.attrelid = d.adrelid AND a.attnum = d.adnum
             WHERE d.adrelid = c.oid AND c.relkind = 'v') AS defaults
+            ON true
+     LEFT JOIN LATERAL (
+            SELECT string_agg(format(E';\nALTER MATERIALIZED VIEW %I.%I ALTER COLUMN %I SET %s',
+                                     n.nspname, c.relname, a.attname, s.setting),
+                              '' ORDER BY a.attnum, s.setting) AS statements
+            FROM pg_attribute AS a
+                 JOIN pg_type AS t
+                   ON t.oid = a.atttypid
+                 CROSS JOIN LATERAL (
+                        VALUES (CASE WHEN a.attstorage <> t.typstorage
+                                     THEN 'STORAGE ' || CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL'
+                                                                          WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END END),
+                               (CASE to_jsonb(a) ->> 'attcompression' WHEN 'p' THEN 'COMPRESSION pglz'
+                                                                      WHEN 'l' THEN 'COMPRESSION lz4' END),
+                               (CASE WHEN a.attstattarget >= 0 THEN 'STATISTICS ' || a.attstattarget END)) AS s (setting)
+            WHERE a.attrelid = c.oid AND c.relkind = 'm' AND a.attnum > 0 AND NOT a.attisdropped
+              AND s.setting IS NOT NULL) AS settings
             ON true
      LEFT JOIN LATERAL (
             SELECT string_agg(format('NULL::%s%s AS %I',

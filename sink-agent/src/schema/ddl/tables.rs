@@ -1,7 +1,7 @@
 //! Tables, their constraints and their indexes.
 //!
-//! A child of plain inheritance lists only the columns that its parents do not give it, so that they stay
-//! inherited; where it differs from them in NOT NULL, that follows in the same batch and so in the same
+//! A child of plain inheritance lists only the columns that it declares itself or that its parents do not give it, so that the
+//! others stay inherited alone; where it differs from them in NOT NULL, that follows in the same batch and so in the same
 //! transaction.
 
 use strait_postgres::quote;
@@ -14,7 +14,8 @@ use super::{collate, sequences};
 pub(in super::super) fn create(table: &v1::Table, parents: &[&v1::Table]) -> String {
     let name = name(table);
     let inherited = Inherited { parents };
-    let columns: Vec<_> = table.columns.iter().filter(|it| inherited.is_listed(it)).map(definition).collect();
+    let listed = table.columns.iter().filter(|it| inherited.is_listed(it));
+    let columns: Vec<_> = listed.map(|it| definition(it, inherited.has_generated(it))).collect();
     let columns =
         if columns.is_empty() { String::new() } else { format!("\n    {}\n", columns.join(",\n    ")) };
 
@@ -24,9 +25,9 @@ pub(in super::super) fn create(table: &v1::Table, parents: &[&v1::Table]) -> Str
         statements.push_str(&format!(" INHERITS ({})", parents.join(", ")));
     }
     statements.push_str(&table.dialect_clauses);
-    for column in table.columns.iter().filter(|it| !inherited.is_listed(it)) {
+    for column in &table.columns {
         let action = match (column.not_null, inherited.is_not_null(column)) {
-            (true, false) => "SET",
+            (true, false) if !inherited.is_listed(column) => "SET",
             (false, true) => "DROP",
             _ => continue,
         };
@@ -84,10 +85,11 @@ fn name(table: &v1::Table) -> String {
     quote::qualified(&table.schema, &table.name)
 }
 
-fn definition(column: &v1::Column) -> String {
+/// `generated_above`: the parents give it the same expression, which must not be said again.
+fn definition(column: &v1::Column, generated_above: bool) -> String {
     let mut definition =
         format!("{} {}{}", quote::identifier(&column.name), column.type_name, collate(&column.collation));
-    if let Some(generated) = &column.generated {
+    if let Some(generated) = column.generated.as_ref().filter(|_| !generated_above) {
         let kind = if generated.r#virtual { "VIRTUAL" } else { "STORED" };
         definition.push_str(&format!(" GENERATED ALWAYS AS ({}) {kind}", generated.expression));
     }
@@ -106,13 +108,19 @@ struct Inherited<'a> {
 }
 
 impl Inherited<'_> {
-    /// Whether the child's own definition has to name the column: it is its own, or differs in a way that can
-    /// only be said there.
+    /// Whether the child's own definition has to name the column: it is its own (too), or differs in a way that can only be
+    /// said there.
     fn is_listed(&self, column: &v1::Column) -> bool {
         let mut inherited = self.columns(&column.name).peekable();
-        inherited.peek().is_none()
+        column.local
+            || inherited.peek().is_none()
             || column.identity.is_some()
             || column.generated.is_some() && inherited.any(|parent| parent.generated != column.generated)
+    }
+
+    fn has_generated(&self, column: &v1::Column) -> bool {
+        column.generated.is_some()
+            && self.columns(&column.name).any(|parent| parent.generated == column.generated)
     }
 
     fn is_not_null(&self, column: &v1::Column) -> bool {

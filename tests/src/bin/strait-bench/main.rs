@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | `STRAIT_BENCH_ROUNDS` | 3 | results are medians |
 //! | `STRAIT_BENCH_SCALE` | 1.0 | factor of the workloads' sizes; 0.1 for a quick look |
-//! | `STRAIT_BENCH_WORKLOADS` | `A,B,C,D,E,latency,rate` | |
+//! | `STRAIT_BENCH_WORKLOADS` | `A,B,C,D,E,latency,rate,schema` | `schema`: 5,000 tables without rows, beside `pg_dump` and `psql` |
 //! | `STRAIT_BENCH_SUBJECTS` | `native-text,native-binary,native-streaming,native-parallel,strait` | `native-parallel` needs 16 on both sides |
 //! | `STRAIT_BENCH_SECONDS` | 15 | how long latency is measured, and each rate tried |
 //! | `STRAIT_TEST_SOURCE`, `STRAIT_TEST_DESTINATION` | what is installed | the servers' major versions |
@@ -26,6 +26,7 @@ mod meter;
 mod options;
 mod rate;
 mod report;
+mod schema;
 mod search;
 mod subject;
 mod table;
@@ -86,6 +87,11 @@ async fn measure(pair: &Pair, options: &Options, report: &mut Report) -> Result<
                         );
                         report::push(&mut report.latency, kind, latency);
                     }
+                }
+                Measurement::Schema => {
+                    let synchronised = schema::measure(pair, options.scale).await.context("schema")?;
+                    eprintln!("round {round}, schema: {synchronised:?}");
+                    report.schema.push(synchronised);
                 }
                 Measurement::Rate => {
                     for kind in one_native_and_strait(pair, options) {

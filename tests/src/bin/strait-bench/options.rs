@@ -32,6 +32,8 @@ pub(crate) enum Measurement {
     Latency,
     /// The highest rate with a bounded latency.
     Rate,
+    /// Many tables without rows.
+    Schema,
 }
 
 impl FromStr for Measurement {
@@ -41,6 +43,7 @@ impl FromStr for Measurement {
         match text {
             "latency" => Ok(Self::Latency),
             "rate" => Ok(Self::Rate),
+            "schema" => Ok(Self::Schema),
             letter => Ok(Self::Drain(letter.parse()?)),
         }
     }
@@ -58,7 +61,7 @@ impl Options {
             rounds: from_environment("STRAIT_BENCH_ROUNDS", 3).max(1),
             scale,
             seconds: from_environment("STRAIT_BENCH_SECONDS", 15).max(1),
-            workloads: list("STRAIT_BENCH_WORKLOADS", "A,B,C,D,E,latency,rate")?,
+            workloads: list("STRAIT_BENCH_WORKLOADS", "A,B,C,D,E,latency,rate,schema")?,
             subjects: list(
                 "STRAIT_BENCH_SUBJECTS",
                 "native-text,native-binary,native-streaming,native-parallel,strait",

@@ -8,6 +8,7 @@ use crate::floor::Floor;
 use crate::latency::Latency;
 use crate::options::Options;
 use crate::rate::Sustained;
+use crate::schema::Synchronised;
 use crate::subject::Kind;
 use crate::workload::Workload;
 
@@ -30,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) latency: Vec<Results<Latency>>,
     /// The highest rate with a bounded latency.
     pub(crate) rate: Vec<Results<Sustained>>,
+    /// Many tables without rows, a value a round.
+    pub(crate) schema: Vec<Synchronised>,
 }
 
 /// The results of one workload.
@@ -66,6 +69,7 @@ impl Report {
             backlogs: Vec::new(),
             latency: Vec::new(),
             rate: Vec::new(),
+            schema: Vec::new(),
         }
     }
 

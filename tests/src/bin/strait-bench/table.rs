@@ -6,6 +6,7 @@ use crate::latency::Latency;
 use crate::meter::Agents;
 use crate::rate::Sustained;
 use crate::report::{self, Backlog, Report, Results, median};
+use crate::schema::Synchronised;
 use crate::subject::Kind;
 
 /// All results. The last column says how many times as long as Strait a subject takes.
@@ -22,6 +23,29 @@ pub(crate) fn of(report: &Report) -> String {
     }
     if !report.rate.is_empty() {
         text.push_str(&rate_table(&report.rate));
+    }
+    if !report.schema.is_empty() {
+        text.push_str(&schema_table(&report.schema));
+    }
+    text
+}
+
+fn schema_table(rounds: &[Synchronised]) -> String {
+    let tables = rounds.first().map_or(0, |round| round.tables);
+    let mut text = format!("\nthe schema of {tables} tables without rows\n");
+    line(&mut text, "", ["wall s", "/ pg_dump"]);
+    let figure = |figure: fn(&Synchronised) -> f64| median(rounds.iter().map(figure));
+    let dump = figure(|round| round.dump_seconds);
+    let rows: [(&str, fn(&Synchronised) -> f64); 4] = [
+        ("pg_dump | psql", |round| round.dump_seconds),
+        ("precheck", |round| round.precheck_seconds),
+        ("schema-sync", |round| round.schema_seconds),
+        ("the whole task", |round| round.task_seconds),
+    ];
+    for (name, seconds) in rows {
+        let seconds = figure(seconds);
+        let ratio = seconds.zip(dump).map(|(seconds, dump)| seconds / dump);
+        line(&mut text, name, [decimals(seconds), decimals(ratio)]);
     }
     text
 }
