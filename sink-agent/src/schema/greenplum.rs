@@ -48,6 +48,8 @@ fn remarks(table: &mut v1::Table, family: Family) -> Vec<ObjectResult> {
 /// Makes one table fit; returns what is not as at the source.
 pub(super) fn adapt(table: &mut v1::Table, family: Family) -> Vec<String> {
     let mut remarks = Vec::new();
+    // Rows are spread by the source's key even where it cannot be kept.
+    let keys = keys_of(table);
     let storage = match &*table.storage {
         "" if family.beam => "beam".to_owned(),
         chosen => chosen.to_owned(),
@@ -69,7 +71,7 @@ pub(super) fn adapt(table: &mut v1::Table, family: Family) -> Vec<String> {
             ));
         }
     }
-    let distributed = distribute(table, &mut remarks);
+    let distributed = distribute(table, &keys, &mut remarks);
     table.dialect_clauses = match &*storage {
         "" => format!(" {distributed}"),
         storage => format!(" USING {} {distributed}", quote::identifier(storage)),
@@ -78,8 +80,7 @@ pub(super) fn adapt(table: &mut v1::Table, family: Family) -> Vec<String> {
 }
 
 /// Decides the distribution and fits the keys to it; returns the clause.
-fn distribute(table: &mut v1::Table, remarks: &mut Vec<String>) -> String {
-    let keys = keys_of(table);
+fn distribute(table: &mut v1::Table, keys: &[Vec<String>], remarks: &mut Vec<String>) -> String {
     let wanted = table.distribution.clone().unwrap_or_default();
     let columns = match wanted.kind() {
         DistributionKind::Replicated => return "DISTRIBUTED REPLICATED".to_owned(),
@@ -87,14 +88,14 @@ fn distribute(table: &mut v1::Table, remarks: &mut Vec<String>) -> String {
         DistributionKind::Hash => {
             remarks
                 .push(format!("its distribution key ({}) names no columns of it", wanted.columns.join(", ")));
-            common_columns(&keys)
+            common_columns(keys)
         }
         DistributionKind::Random if !keys.is_empty() => {
             remarks
                 .push("a table with a key cannot be distributed randomly: distributed by its key".to_owned());
-            common_columns(&keys)
+            common_columns(keys)
         }
-        DistributionKind::Random | DistributionKind::Unspecified => common_columns(&keys),
+        DistributionKind::Random | DistributionKind::Unspecified => common_columns(keys),
     };
     if columns.is_empty() {
         return "DISTRIBUTED RANDOMLY".to_owned();
@@ -136,8 +137,15 @@ fn fit_keys(table: &mut v1::Table, distribution: &[String], remarks: &mut Vec<St
         }
         let Some(mut key) = KeyList::parse(&constraint.definition) else { continue };
         if key.extend(distribution) {
+            let is_primary = constraint.kind() == ConstraintKind::PrimaryKey;
+            let nullable = |column: &v1::Column| !column.not_null && distribution.contains(&column.name);
+            let no_null = if is_primary && table.columns.iter().any(nullable) {
+                ", none of which may be NULL"
+            } else {
+                ""
+            };
             remarks.push(format!(
-                "constraint {} is widened by the distribution key: ({})",
+                "constraint {} is widened by the distribution key: ({}){no_null}",
                 constraint.name,
                 key.columns.join(", ")
             ));

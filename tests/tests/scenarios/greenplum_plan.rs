@@ -47,7 +47,8 @@ async fn the_schema_is_planned_with_distribution_and_a_task_is_refused() -> Resu
     let output =
         strait(&["task", "create", &file.to_string_lossy(), "--dry-run", "--coordinator", &coordinator])
             .await?;
-    let text = String::from_utf8(output.stdout)?;
+    // Lines are wrapped for people.
+    let text = String::from_utf8(output.stdout)?.split_whitespace().collect::<Vec<_>>().join(" ");
     for words in [
         r#"USING "heap" DISTRIBUTED BY ("region");"#,
         r#"PRIMARY KEY ("id", "region")"#,
