@@ -111,7 +111,7 @@ pub(crate) fn key(name: &TableName) -> (String, String) {
     (name.schema.clone(), name.name.clone())
 }
 
-/// Nothing is added to a table that stood before the task: no key, no default, no owner of a sequence.
+/// Nothing is added to a table that stood before the task: no key, no default, no owner of a sequence, no trigger, no comment.
 pub(crate) fn leave_alone(model: &mut v1::SchemaModel, adopted: &HashSet<(String, String)>) {
     for table in &mut model.tables {
         if adopted.contains(&(table.schema.clone(), table.name.clone())) {
@@ -127,6 +127,8 @@ pub(crate) fn leave_alone(model: &mut v1::SchemaModel, adopted: &HashSet<(String
             sequence.owner_table = None;
         }
     }
+    model.objects.retain(|object| !object.relation.as_ref().is_some_and(|it| adopted.contains(&key(it))));
+    model.comments.retain(|comment| !adopted.contains(&(comment.schema.clone(), comment.name.clone())));
 }
 
 /// The task creates nothing: every table has to stand.

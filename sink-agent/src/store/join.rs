@@ -168,6 +168,20 @@ fn merged(mut model: v1::SchemaModel, joining: v1::SchemaModel, joined: &[u32]) 
             model.sequences.push(sequence);
         }
     }
+    for object in joining.objects {
+        let is_it = |it: &v1::SchemaObject| {
+            (&it.object_kind, &it.schema, &it.name, it.placeholder)
+                == (&object.object_kind, &object.schema, &object.name, object.placeholder)
+        };
+        if !model.objects.iter().any(is_it) {
+            model.objects.push(object);
+        }
+    }
+    for comment in joining.comments {
+        if !model.comments.contains(&comment) {
+            model.comments.push(comment);
+        }
+    }
     model
 }
 

@@ -153,10 +153,11 @@ impl Joining<'_> {
 
     /// The source of the newcomers: the same database, with names of their own for what is made there.
     fn source(&self) -> Source {
-        {
-            let spec = self.run.assign.spec.as_ref();
-            Source::new(self.run.source.task_id.joining(), self.run.source.uri().clone(), spec)
-        }
+        let (task, spec) = (&self.run.source, self.run.assign.spec.as_ref());
+        let mut source = Source::new(task.task_id.joining(), task.uri().clone(), spec);
+        // Whatever the task's parts are: rows that came before the table was noticed are changes since the task began.
+        source.parts.full = true;
+        source
     }
 
     fn reporter(&self) -> &Reporter {
