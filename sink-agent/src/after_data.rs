@@ -131,7 +131,11 @@ impl Work {
     }
 
     /// What an earlier session created may not have reached the coordinator, which does not mind hearing it twice.
-    async fn tell_again(&self, records: &Records<'_>, outward: &Results) -> Result<(), Error> {
+    async fn tell_again(
+        &self,
+        records: &Records<'_>,
+        outward: &mpsc::Sender<v1::ObjectResult>,
+    ) -> Result<(), Error> {
         let waited: HashSet<ObjectKey> = schema::after_data(&self.model).collect();
         for row in store::object_rows(&records.client, &self.claim.task_id).await? {
             if row.is_settled() && waited.contains(&row.key) {

@@ -53,7 +53,9 @@ async fn render(client: &Client, model: &v1::SchemaModel, results: Results) -> R
     for table in &model.tables {
         schema::finish_table(client, model, table, &results).await.context(DOING)?;
     }
-    schema::create_after_data(client, model, &HashSet::new(), true, &results).await.context(DOING)?;
+    schema::create_after_data(client, model, &HashSet::new(), &HashSet::new(), true, &results)
+        .await
+        .context(DOING)?;
     let mut statements = results.rendered();
     for key in schema::foreign_keys(model) {
         statements.push(key.add_sql);
