@@ -69,9 +69,9 @@ impl Sample {
         let psql = crate::version::client_program("psql")?;
         for script in self.scripts {
             let script = package.join(script);
-            let unpack = format!("zcat -f \"$0\" | \"$1\" --no-psqlrc --quiet --dbname \"$2\"");
+            let unpack = "zcat -f \"$0\" | \"$1\" --no-psqlrc --quiet --dbname \"$2\"";
             let mut shell = Command::new("sh");
-            shell.args(["-c", &unpack]).arg(&script).arg(&psql).arg(database.uri());
+            shell.args(["-c", unpack]).arg(&script).arg(&psql).arg(database.uri());
             // Scripts of that age fail here and there; what they made is counted instead.
             shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             shell.status().await.with_context(|| format!("run {script:?}"))?;
