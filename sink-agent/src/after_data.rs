@@ -114,6 +114,7 @@ impl Work {
         client.batch_execute(LOCK_TIMEOUT_SQL).await.context("set up the connection for objects")?;
         let records =
             Records { client: store::connect(&uri, &self.claim.task_id).await?, claim: &self.claim };
+        self.tell_again(&records, &outward).await?;
         loop {
             match self.attempt(&client, &records, &outward).await {
                 Err(error) if !client.is_closed() && !error.failure().definite => {
@@ -125,11 +126,25 @@ impl Work {
         }
     }
 
+    /// What an earlier session created may not have reached the coordinator, which does not mind hearing it twice.
+    async fn tell_again(&self, records: &Records<'_>, outward: &Results) -> Result<(), Error> {
+        let waited: HashSet<ObjectKey> = schema::after_data(&self.model).collect();
+        for row in store::object_rows(&records.client, &self.claim.task_id).await? {
+            if row.is_settled() && waited.contains(&row.key) {
+                // Nobody listens any more where the session has ended.
+                let _ = outward.send(row.result()).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Does what has no result yet.
     async fn attempt(&self, client: &Client, records: &Records<'_>, outward: &Results) -> Result<(), Error> {
         let settled = records.keys(ObjectRow::is_settled).await?;
+        let intended = records.keys(|row| !row.is_settled()).await?;
         let create = async |results: Results| {
-            schema::create_after_data(client, &self.model, &settled, self.replica_role, &results).await
+            schema::create_after_data(client, &self.model, &settled, &intended, self.replica_role, &results)
+                .await
         };
         let created = records.keep(outward, create).await?;
         let failed = records.keys(ObjectRow::has_failed).await?;

@@ -69,7 +69,12 @@ pub fn same_structure(one: &v1::SchemaModel, other: &v1::SchemaModel) -> bool {
 
 fn structure(model: &v1::SchemaModel) -> v1::SchemaModel {
     let mut structure = v1::SchemaModel { skipped: Vec::new(), ..model.clone() };
+    // Where something stands in the order may depend on objects that are not of the model.
+    structure.types.iter_mut().for_each(|it| it.creation_order = 0);
+    structure.sequences.iter_mut().for_each(|it| it.creation_order = 0);
+    structure.objects.iter_mut().for_each(|it| it.creation_order = 0);
     for table in &mut structure.tables {
+        table.creation_order = 0;
         table.size_bytes = 0;
         table.estimated_rows = 0;
     }

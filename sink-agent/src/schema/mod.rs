@@ -33,7 +33,7 @@ use strait_proto::v1;
 pub(crate) use create::create_objects;
 pub(crate) use finish::finish_table;
 pub(crate) use foreign_keys::{ForeignKey, ForeignKeyState, foreign_key_state, foreign_keys};
-pub(crate) use objects::{create_after_data, placeholders};
+pub(crate) use objects::{after_data, create_after_data, placeholders};
 pub(crate) use refresh::refresh;
 pub(crate) use retry::{Again, retry};
 pub(crate) use sequence_values::set_sequences;

@@ -28,12 +28,19 @@ pub(crate) fn placeholders(model: &v1::SchemaModel) -> Vec<v1::TableName> {
     placeholders.map(|object| v1::TableName::new(&*object.schema, &*object.name)).collect()
 }
 
-/// Creates what had to wait for the rows, leaving out what is `settled`. `replica_role`: neither triggers nor rules fire while
+/// What waits for the rows.
+pub(crate) fn after_data(model: &v1::SchemaModel) -> impl Iterator<Item = ObjectKey> {
+    model.objects.iter().filter(|object| object.stage() == SchemaStage::AfterData).map(key)
+}
+
+/// Creates what had to wait for the rows, leaving out what is `settled`. Of the views that stand as placeholders only those that
+/// were `intended` are this task's to replace. `replica_role`: neither triggers nor rules fire while
 /// changes are applied; otherwise they are disabled.
 pub(crate) async fn create_after_data(
     client: &Client,
     model: &v1::SchemaModel,
     settled: &HashSet<ObjectKey>,
+    intended: &HashSet<ObjectKey>,
     replica_role: bool,
     results: &Results,
 ) -> Result<(), Error> {
@@ -59,7 +66,9 @@ pub(crate) async fn create_after_data(
         let fires = !replica_role && of_table(model, object);
         let (sql, note) =
             if fires { disabled(object) } else { (object.statements.clone(), object.note.clone()) };
-        if replaces(object) {
+        if replaces(object) && !intended.contains(&key(object)) {
+            executor.existed(name).await;
+        } else if replaces(object) {
             match executor.attempt(&sql).await? {
                 Attempt::Done => executor.created(name).await,
                 Attempt::Refused(refusal) => executor.fail(name, refusal.message, &sql).await,

@@ -165,6 +165,7 @@ pub(crate) struct ObjectRow {
     pub(crate) key: ObjectKey,
     /// As in `layout.sql`.
     pub(crate) outcome: String,
+    pub(crate) detail: String,
     pub(crate) statement: String,
 }
 
@@ -174,12 +175,30 @@ impl ObjectRow {
         self.outcome != "intended"
     }
 
+    /// As it was reported.
+    pub(crate) fn result(&self) -> v1::ObjectResult {
+        let outcome = match &*self.outcome {
+            "created" => v1::ObjectOutcome::Created,
+            "existed" => v1::ObjectOutcome::Existed,
+            "failed" => v1::ObjectOutcome::Failed,
+            _ => v1::ObjectOutcome::Skipped,
+        };
+        v1::ObjectResult {
+            object_kind: self.key.kind.clone(),
+            schema: self.key.schema.clone(),
+            name: self.key.name.clone(),
+            outcome: outcome.into(),
+            detail: self.detail.clone(),
+            statement: self.statement.clone(),
+        }
+    }
+
     pub(crate) fn has_failed(&self) -> bool {
         self.outcome == "failed"
     }
 }
 
-const ROWS_SQL: &str = "SELECT kind, schema_name, object_name, outcome, statement FROM strait.object
+const ROWS_SQL: &str = "SELECT kind, schema_name, object_name, outcome, detail, statement FROM strait.object
  WHERE task_id = $1 ORDER BY changed_at, kind, schema_name, object_name";
 
 /// What is known of the task's objects, oldest first.
@@ -189,7 +208,8 @@ pub(crate) async fn object_rows(client: &Client, task_id: &TaskId) -> Result<Vec
     let row = |row: &tokio_postgres::Row| ObjectRow {
         key: ObjectKey::new(row.get(0), row.get(1), row.get(2)),
         outcome: row.get(3),
-        statement: row.get(4),
+        detail: row.get(4),
+        statement: row.get(5),
     };
     Ok(rows.iter().map(row).collect())
 }
