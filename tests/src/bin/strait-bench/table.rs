@@ -36,14 +36,12 @@ fn schema_table(rounds: &[Synchronised]) -> String {
     line(&mut text, "", ["wall s", "/ pg_dump"]);
     let figure = |figure: fn(&Synchronised) -> f64| median(rounds.iter().map(figure));
     let dump = figure(|round| round.dump_seconds);
-    let rows: [(&str, fn(&Synchronised) -> f64); 4] = [
-        ("pg_dump | psql", |round| round.dump_seconds),
-        ("precheck", |round| round.precheck_seconds),
-        ("schema-sync", |round| round.schema_seconds),
-        ("the whole task", |round| round.task_seconds),
-    ];
-    for (name, seconds) in rows {
-        let seconds = figure(seconds);
+    for (name, seconds) in [
+        ("pg_dump | psql", dump),
+        ("precheck", figure(|round| round.precheck_seconds)),
+        ("schema-sync", figure(|round| round.schema_seconds)),
+        ("the whole task", figure(|round| round.task_seconds)),
+    ] {
         let ratio = seconds.zip(dump).map(|(seconds, dump)| seconds / dump);
         line(&mut text, name, [decimals(seconds), decimals(ratio)]);
     }
