@@ -9,8 +9,8 @@ use std::fmt;
 
 use strait_proto::object_kind::OBJECT_KINDS;
 use strait_proto::v1::{
-    ApplyPolicy, EndpointReference, ExistingTables, ObjectPattern, ObjectSelection, RateLimits, RetryPolicy,
-    Synchronization, TaskSpec, Throttle,
+    ApplyPolicy, EndpointReference, ExistingTables, ObjectPattern, ObjectSelection, Partitions, RateLimits,
+    RetryPolicy, Synchronization, TaskSpec, Throttle,
 };
 
 use choice::{EXISTING_TABLES, NAME_CASE, ON_ERROR, OPERATIONS, PARTITIONS, SYNCHRONIZE};
@@ -77,7 +77,23 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
         partitions: PARTITIONS.one("partitions", spec.partitions, &mut problems),
         ..spec
     };
+    refuse_unsupported(&spec, &mut problems);
     if problems.0.is_empty() { Ok(spec) } else { Err(problems.0) }
+}
+
+/// What this version does not carry out is refused, never ignored.
+fn refuse_unsupported(spec: &TaskSpec, problems: &mut Problems) {
+    const UNSUPPORTED: &str = "is not supported yet by this version";
+    if spec.partitions() == Partitions::Preserve {
+        problems.add("partitions", UNSUPPORTED);
+    }
+    let include = spec.objects.iter().flat_map(|objects| &objects.include).enumerate();
+    for (index, options) in include.filter_map(|(index, it)| Some((index, it.options.as_ref()?))) {
+        let asked = [("transform", !options.transform.is_empty()), ("merge", options.merge)];
+        for (field, _) in asked.iter().filter(|(_, asked)| *asked) {
+            problems.add(format!("objects.include[{index}].{field}"), UNSUPPORTED);
+        }
+    }
 }
 
 /// The fields that may change at any time.

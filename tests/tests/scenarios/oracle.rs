@@ -43,6 +43,7 @@ async fn postgresqls_own_regression_database_arrives() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make soak` runs it"]
 async fn databases_of_well_known_programs_arrive() -> Result<()> {
     let pair = pair().await?;
     for sample in SAMPLES {
