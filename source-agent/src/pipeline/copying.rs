@@ -168,7 +168,12 @@ impl Attempt<'_> {
         let generations: BTreeMap<u32, u32> = fresh.map(|state| (state.table_id, state.generation)).collect();
         let tables: Vec<&v1::Table> = generations.keys().filter_map(|id| tables.get(id).copied()).collect();
         if !tables.is_empty() {
-            let rules = RowRules::recorded(&self.record().await?);
+            // Where no changes follow nothing is recorded at the source: the rules are the task's.
+            let rules = if self.run.source.parts.incremental {
+                RowRules::recorded(&self.record().await?)
+            } else {
+                RowRules::asked(&self.run.selection, &begun.model)
+            };
             lease.plans.extend(plan_tables(&self.client, &tables, mapped, &generations, &rules).await?);
         }
         Ok(())
