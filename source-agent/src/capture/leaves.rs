@@ -189,8 +189,10 @@ impl Leaves {
         if new.is_empty() {
             return Ok(Vec::new());
         }
-        // The model knows what the selection excludes, and the bounds.
-        let model = catalog::load(client, &self.selection).await.during("read the catalog")?;
+        // The model knows what the selection excludes, and the bounds. Its transaction is rolled back in the end: on the shared
+        // connection that would take heartbeats back that are written meanwhile.
+        let own = self.source.connect().await.during("connect to read the catalog")?;
+        let model = catalog::load(&own, &self.selection).await.during("read the catalog")?;
         let mut names = Vec::new();
         for found in new {
             let table = model.tables.iter().find(|table| table.table_id == found.table);
