@@ -3,9 +3,11 @@
 //! The `.proto` files under `strait/v1` are the documentation of every field. This crate holds no logic beyond small
 //! implementations on those types; in particular nothing here does I/O.
 
+mod choices;
 mod epoch;
 mod lsn;
 pub mod object_kind;
+mod object_result;
 mod table_name;
 mod task_id;
 mod task_state;

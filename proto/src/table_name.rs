@@ -2,12 +2,19 @@
 
 use std::fmt;
 
-use crate::v1::TableName;
+use crate::v1::{Table, TableName};
 
 impl TableName {
     /// A name from its two parts.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
         Self { schema: schema.into(), name: name.into() }
+    }
+}
+
+impl Table {
+    /// Its name.
+    pub fn table_name(&self) -> TableName {
+        TableName::new(&*self.schema, &*self.name)
     }
 }
 

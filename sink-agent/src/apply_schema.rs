@@ -24,12 +24,11 @@ pub(crate) async fn apply_schema(
     let mut model = request.model.ok_or_else(|| Error::protocol("no schema model"))?;
     let client = session.building_connection().await?;
     let claim = session.claim();
-    let names: Vec<TableName> =
-        model.tables.iter().map(|table| TableName::new(&*table.schema, &*table.name)).collect();
+    let names: Vec<TableName> = model.tables.iter().map(v1::Table::table_name).collect();
     let existing = store::existing_tables(&client, &names).await?;
     let created = store::created_tables(&client, &claim.task_id).await?;
     let mut adopted = store::adopted_tables(&client, &claim.task_id).await?;
-    let is_known = |name: &&TableName| created.contains(&key(name)) || adopted.contains(&key(name));
+    let is_known = |name: &&TableName| created.contains(*name) || adopted.contains(*name);
     let foreign: Vec<&TableName> = existing.iter().filter(|name| !is_known(name)).collect();
     if !foreign.is_empty() && !request.use_existing {
         return refuse_foreign(&foreign, relay).await;
@@ -39,7 +38,7 @@ pub(crate) async fn apply_schema(
         refuse_kept(&model, &kept, &existing)?;
     }
     store::adopt_tables(&client, &claim, &foreign).await?;
-    adopted.extend(foreign.into_iter().map(key));
+    adopted.extend(foreign.into_iter().cloned());
     leave_alone(&mut model, &adopted);
     let remarks = schema::for_dialect(&client, &mut model).await.context("look at the destination")?;
     for remark in remarks {
@@ -88,7 +87,7 @@ fn refuse_kept(
     existing: &[TableName],
 ) -> Result<(), Error> {
     let is_kept = |table: &&v1::Table| {
-        let name = TableName::new(&*table.schema, &*table.name);
+        let name = table.table_name();
         let other =
             |state: &v1::TableState| state.table_id != table.table_id && state.table.as_ref() == Some(&name);
         existing.contains(&name) && kept.iter().any(other)
@@ -107,14 +106,19 @@ fn refuse_kept(
     ))
 }
 
-pub(crate) fn key(name: &TableName) -> (String, String) {
-    (name.schema.clone(), name.name.clone())
+/// A table that is used as it is.
+pub(crate) fn existed_table(name: &TableName) -> ObjectResult {
+    table_result(name, ObjectOutcome::Existed)
+}
+
+fn table_result(name: &TableName, outcome: ObjectOutcome) -> ObjectResult {
+    ObjectResult::new("table", &*name.schema, &*name.name, outcome)
 }
 
 /// Nothing is added to a table that stood before the task: no key, no default, no owner of a sequence, no trigger, no comment.
-pub(crate) fn leave_alone(model: &mut v1::SchemaModel, adopted: &HashSet<(String, String)>) {
+pub(crate) fn leave_alone(model: &mut v1::SchemaModel, adopted: &HashSet<TableName>) {
     for table in &mut model.tables {
-        if adopted.contains(&(table.schema.clone(), table.name.clone())) {
+        if adopted.contains(&table.table_name()) {
             table.constraints.clear();
             table.indexes.clear();
             for column in &mut table.columns {
@@ -123,12 +127,12 @@ pub(crate) fn leave_alone(model: &mut v1::SchemaModel, adopted: &HashSet<(String
         }
     }
     for sequence in &mut model.sequences {
-        if sequence.owner_table.as_ref().is_some_and(|owner| adopted.contains(&key(owner))) {
+        if sequence.owner_table.as_ref().is_some_and(|owner| adopted.contains(owner)) {
             sequence.owner_table = None;
         }
     }
-    model.objects.retain(|object| !object.relation.as_ref().is_some_and(|it| adopted.contains(&key(it))));
-    model.comments.retain(|comment| !adopted.contains(&(comment.schema.clone(), comment.name.clone())));
+    model.objects.retain(|object| !object.relation.as_ref().is_some_and(|it| adopted.contains(it)));
+    model.comments.retain(|comment| !adopted.contains(&TableName::new(&*comment.schema, &*comment.name)));
 }
 
 /// The task creates nothing: every table has to stand.
@@ -152,15 +156,7 @@ async fn use_as_they_are(
         ));
     }
     for name in names {
-        relay
-            .send(ObjectResult {
-                object_kind: "table".to_owned(),
-                schema: name.schema.clone(),
-                name: name.name.clone(),
-                outcome: ObjectOutcome::Existed.into(),
-                ..Default::default()
-            })
-            .await?;
+        relay.send(existed_table(name)).await?;
     }
     store::set_schema(client, &session.claim(), &model, true).await?;
     session.set_model(model);
@@ -170,16 +166,7 @@ async fn use_as_they_are(
 async fn refuse_foreign(foreign: &[&TableName], relay: &Relay<v1::ApplySchemaResponse>) -> Result<(), Error> {
     const REASON: &str = "something of that name stands at the destination, and this task did not create it";
     for name in foreign {
-        relay
-            .send(ObjectResult {
-                object_kind: "table".to_owned(),
-                schema: name.schema.clone(),
-                name: name.name.clone(),
-                outcome: ObjectOutcome::Failed.into(),
-                detail: REASON.to_owned(),
-                statement: String::new(),
-            })
-            .await?;
+        relay.send(table_result(name, ObjectOutcome::Failed).because(REASON)).await?;
     }
     let list: Vec<String> = foreign.iter().map(|name| qualified(&name.schema, &name.name)).collect();
     let list = list.join(", ");

@@ -7,9 +7,9 @@ use strait_postgres::{Client, ConnectionUri};
 use strait_proto::TaskId;
 use strait_proto::v1::{self, TableName};
 
-use crate::apply_schema::{key, leave_alone};
+use crate::apply_schema::{existed_table, leave_alone};
 use crate::error::{Context as _, Error};
-use crate::results::RESULTS_MAX;
+use crate::results::gather;
 use crate::schema::{self, Results};
 use crate::store;
 
@@ -22,26 +22,19 @@ pub(crate) async fn plan(
 ) -> Result<v1::PlanResult, Error> {
     let client = store::connect(uri, task_id).await?;
     client.batch_execute("SET default_transaction_read_only = on").await.context("prepare the plan")?;
-    let names: Vec<TableName> =
-        model.tables.iter().map(|table| TableName::new(&*table.schema, &*table.name)).collect();
-    let existing: HashSet<_> = store::existing_tables(&client, &names).await?.iter().map(key).collect();
+    let names: Vec<TableName> = model.tables.iter().map(v1::Table::table_name).collect();
+    let existing: HashSet<TableName> = store::existing_tables(&client, &names).await?.into_iter().collect();
     leave_alone(&mut model, &existing);
     let remarks = schema::for_dialect(&client, &mut model).await.context("look at the destination")?;
-    let creates = spec.is_none_or(|spec| {
-        spec.synchronize.is_empty() || spec.synchronize.contains(&v1::Synchronization::Schema.into())
-    });
+    let creates = spec.is_none_or(|spec| spec.synchronizes(v1::Synchronization::Schema));
     if !creates {
-        return Ok(v1::PlanResult { objects: names.iter().map(existed).collect(), ..Default::default() });
+        return Ok(v1::PlanResult {
+            objects: names.iter().map(existed_table).collect(),
+            ..Default::default()
+        });
     }
-    let (sender, mut results) = tokio::sync::mpsc::channel(RESULTS_MAX);
-    let collect = async {
-        let mut objects = Vec::new();
-        while let Some(result) = results.recv().await {
-            objects.push(result);
-        }
-        objects
-    };
-    let (rendered, mut objects) = tokio::join!(render(&client, &model, Results::rendering(sender)), collect);
+    let (rendered, mut objects) =
+        gather(Results::rendering, async |results| render(&client, &model, results).await).await;
     objects.extend(remarks);
     Ok(v1::PlanResult { model: None, objects, statements: rendered? })
 }
@@ -62,14 +55,4 @@ async fn render(client: &Client, model: &v1::SchemaModel, results: Results) -> R
         statements.extend(key.validate_sql);
     }
     Ok(statements)
-}
-
-fn existed(name: &TableName) -> v1::ObjectResult {
-    v1::ObjectResult {
-        object_kind: "table".to_owned(),
-        schema: name.schema.clone(),
-        name: name.name.clone(),
-        outcome: v1::ObjectOutcome::Existed.into(),
-        ..Default::default()
-    }
 }

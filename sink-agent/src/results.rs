@@ -10,6 +10,24 @@ use crate::schema;
 /// Results that may wait for the caller to read them.
 pub(crate) const RESULTS_MAX: usize = 64;
 
+/// Lets `work` make objects, and returns all of its results with what it returned. `results` says where they go, and whether
+/// statements run.
+pub(crate) async fn gather<T, W>(
+    results: impl FnOnce(mpsc::Sender<ObjectResult>) -> schema::Results,
+    work: impl FnOnce(schema::Results) -> W,
+) -> (T, Vec<ObjectResult>)
+where
+    W: Future<Output = T>,
+{
+    let (sender, mut receiver) = mpsc::channel(RESULTS_MAX);
+    let gathered = async {
+        let mut all = Vec::new();
+        while receiver.recv_many(&mut all, RESULTS_MAX).await > 0 {}
+        all
+    };
+    tokio::join!(work(results(sender)), gathered)
+}
+
 /// The answer to a call that streams results.
 pub(crate) struct Relay<R> {
     outward: mpsc::Sender<Result<R, Status>>,

@@ -5,11 +5,10 @@
 
 use strait_postgres::{Client, ConnectionUri};
 use strait_proto::{TaskId, v1};
-use tokio::sync::mpsc;
 
 use crate::after_data::failed_objects;
 use crate::error::{Context as _, Error};
-use crate::results::RESULTS_MAX;
+use crate::results::gather;
 use crate::schema::{self, ForeignKey};
 use crate::store::{self, ForeignKeyState, foreign_key_states, set_foreign_key_state};
 
@@ -27,17 +26,8 @@ pub(crate) async fn retry_objects(
     }
     client.batch_execute(LOCK_TIMEOUT_SQL).await.context("set up the connection for objects")?;
     let failed = failed_objects(&client, task_id).await?;
-    let (sender, mut receiver) = mpsc::channel(RESULTS_MAX);
-    let retry = async {
-        let results = schema::Results::new(sender);
-        schema::retry(&client, failed, &results).await
-    };
-    let collect = async {
-        let mut results = Vec::new();
-        while receiver.recv_many(&mut results, RESULTS_MAX).await > 0 {}
-        results
-    };
-    let (retried, mut results) = tokio::join!(retry, collect);
+    let retry = async |results: schema::Results| schema::retry(&client, failed, &results).await;
+    let (retried, mut results) = gather(schema::Results::new, retry).await;
     store::record_retried(&client, task_id, &results).await?;
     retried.context("create the objects that have failed")?;
     results.extend(retry_foreign_keys(&client, task_id).await?);

@@ -38,8 +38,7 @@ pub(crate) struct Carried {
 impl Parts {
     /// A task that says nothing, as one that was stored before it could, has all of them.
     pub(crate) fn of(spec: Option<&v1::TaskSpec>) -> Self {
-        let chosen = spec.map(|spec| spec.synchronize.as_slice()).unwrap_or_default();
-        let has = |part: Synchronization| chosen.is_empty() || chosen.contains(&part.into());
+        let has = |part| spec.is_none_or(|spec| spec.synchronizes(part));
         Self {
             schema: has(Synchronization::Schema),
             full: has(Synchronization::Full),
@@ -72,9 +71,9 @@ impl Operations {
         }
     }
 
-    /// The value of a publication's option `publish`. Where the stream has no logical messages the heartbeat is a row, whose
+    /// What a publication's option `publish` lists. Where the stream has no logical messages the heartbeat is a row, whose
     /// changes have to be published too.
-    pub(crate) fn publish(self, version: ServerVersion) -> String {
+    pub(crate) fn published(self, version: ServerVersion) -> Vec<&'static str> {
         let is_row = !version.streams_messages();
         let operations = [
             (self.insert || is_row, "insert"),
@@ -82,8 +81,7 @@ impl Operations {
             (self.delete || is_row, "delete"),
             (self.truncate || is_row, "truncate"),
         ];
-        let words = operations.iter().filter(|(published, _)| *published).map(|(_, word)| *word);
-        words.collect::<Vec<_>>().join(", ")
+        operations.iter().filter(|(published, _)| *published).map(|(_, word)| *word).collect()
     }
 
     fn or(self, other: Self) -> Self {
@@ -165,7 +163,7 @@ mod tests {
     #[test]
     fn what_no_table_carries_is_not_published() {
         let published = |task: &[Operation], table: &[Operation], version| {
-            Carried::of(Some(&spec(task, table))).by_any().publish(ServerVersion(version))
+            Carried::of(Some(&spec(task, table))).by_any().published(ServerVersion(version)).join(", ")
         };
         assert_eq!(published(&[], &[], 150_000), "insert, update, delete, truncate");
         assert_eq!(published(&[Operation::Insert], &[], 150_000), "insert");

@@ -1,6 +1,6 @@
 //! One task's source: how to reach it, and the names of what the task makes there.
 
-use strait_postgres::replication::ReplicationConnection;
+use strait_postgres::replication::{ReplicationConnection, SystemIdentity};
 use strait_postgres::{Client, ConnectionUri, Error, PublicationName, SlotName};
 use strait_proto::{TaskId, v1};
 
@@ -55,8 +55,22 @@ impl Source {
         strait_postgres::connect(&self.uri, &self.application_name).await
     }
 
-    /// Which cluster `client` is connected to; needs neither the right to replicate nor a walsender.
-    pub(crate) async fn identify_by_sql(client: &Client) -> Result<v1::SourceIdentity, Error> {
+    /// Which cluster `client` is connected to. Where changes are to follow that is asked on a connection for replication, which
+    /// needs the right to it; it can create a slot afterwards.
+    pub(crate) async fn identify(
+        &self,
+        client: &Client,
+    ) -> Result<(v1::SourceIdentity, Option<ReplicationConnection>), Error> {
+        if !self.parts.incremental {
+            return Ok((Self::identify_by_sql(client).await?, None));
+        }
+        let mut replication = self.connect_replication().await?;
+        let SystemIdentity { system_identifier, timeline, .. } = replication.identify_system().await?;
+        Ok((v1::SourceIdentity { system_identifier, timeline }, Some(replication)))
+    }
+
+    /// The same without the right to replicate.
+    async fn identify_by_sql(client: &Client) -> Result<v1::SourceIdentity, Error> {
         const SQL: &str = "SELECT system_identifier::text, timeline_id
             FROM pg_control_system(), pg_control_checkpoint()";
         let row = client.query_one(SQL, &[]).await?;

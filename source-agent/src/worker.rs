@@ -15,7 +15,7 @@ use crate::Config;
 use crate::capture::SnapshotLease;
 use crate::choices::distribute;
 use crate::error::{During, RunError};
-use crate::mapping::{ExtensionMembers, Mapping};
+use crate::mapping::Mapping;
 use crate::pipeline::Run;
 use crate::reporter::Reporter;
 use crate::source::Source;
@@ -72,8 +72,8 @@ impl SourceWorker {
         let selection = selection(command.spec.as_ref());
         let mut model = catalog::load(&client, &selection).await.during(DOING)?;
         distribute(&mut model, &selection);
-        let members = ExtensionMembers::read(&client).await.during(DOING)?;
-        let mapped = Mapping::new(command.spec.as_ref()).apply(&model, members, &[]);
+        let mapping = Mapping::new(command.spec.as_ref());
+        let mapped = mapping.read_and_apply(&client, &model, &[]).await.during(DOING)?;
         Ok(v1::PlanResult { model: Some(mapped.model), ..Default::default() })
     }
 

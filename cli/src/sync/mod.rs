@@ -116,7 +116,7 @@ impl Plan {
             (_, true) => Goal::Release,
             (true, false) => Goal::Once,
             // It ends by itself, and is released then.
-            (false, false) if !follows_changes(&spec) => Goal::Once,
+            (false, false) if !spec.synchronizes(v1::Synchronization::Incremental) => Goal::Once,
             (false, false) => Goal::Follow,
         };
         Ok(Self { task_id, spec, goal, told: args.output == SyncOutput::Text })
@@ -137,9 +137,4 @@ fn logging(args: &SyncArgs) -> TelemetryOptions {
         options.log_level = Some("warn".to_owned());
     }
     options
-}
-
-/// Whether the task goes on with the changes that come after the copy.
-fn follows_changes(spec: &v1::TaskSpec) -> bool {
-    spec.synchronize.is_empty() || spec.synchronize().any(|part| part == v1::Synchronization::Incremental)
 }

@@ -60,7 +60,7 @@ impl From<&v1::TableOptions> for OptionsView {
             }),
             columns: options.columns.clone(),
             filter: options.r#where.clone(),
-            operations: options.operations().map(operation).collect(),
+            operations: options.operations().map(v1::Operation::word).collect(),
             primary_key: options.primary_key.clone(),
             distribution_key: options.distribution_key.clone(),
             storage: options.storage.clone(),
@@ -79,54 +79,17 @@ impl From<v1::TransformRule> for RuleView {
 
 /// The parts that are synchronised.
 pub(super) fn synchronize(spec: &v1::TaskSpec) -> Vec<&'static str> {
-    let parts: Vec<_> = spec.synchronize().map(part).collect();
-    if parts.is_empty() { vec!["schema", "full", "incremental"] } else { parts }
+    use v1::Synchronization::{Full, Incremental, Schema};
+    let parts = [Schema, Full, Incremental].into_iter();
+    parts.filter(|part| spec.synchronizes(*part)).map(v1::Synchronization::word).collect()
 }
 
 /// The row operations that are carried.
 pub(super) fn operations(spec: &v1::TaskSpec) -> Vec<&'static str> {
-    let operations: Vec<_> = spec.operations().map(operation).collect();
-    if operations.is_empty() { vec!["insert", "update", "delete", "truncate"] } else { operations }
-}
-
-pub(super) const fn existing_tables(choice: v1::ExistingTables) -> &'static str {
-    match choice {
-        v1::ExistingTables::Unspecified | v1::ExistingTables::Fail => "fail",
-        v1::ExistingTables::Proceed => "proceed",
-    }
-}
-
-pub(super) const fn name_case(case: v1::NameCase) -> &'static str {
-    match case {
-        v1::NameCase::Unspecified => "default",
-        v1::NameCase::Source => "source",
-        v1::NameCase::Lower => "lower",
-        v1::NameCase::Upper => "upper",
-    }
-}
-
-pub(super) const fn partitions(choice: v1::Partitions) -> &'static str {
-    match choice {
-        v1::Partitions::Unspecified | v1::Partitions::Flatten => "flatten",
-        v1::Partitions::Preserve => "preserve",
-    }
-}
-
-const fn part(part: v1::Synchronization) -> &'static str {
-    match part {
-        v1::Synchronization::Unspecified | v1::Synchronization::Schema => "schema",
-        v1::Synchronization::Full => "full",
-        v1::Synchronization::Incremental => "incremental",
-    }
-}
-
-const fn operation(operation: v1::Operation) -> &'static str {
-    match operation {
-        v1::Operation::Unspecified | v1::Operation::Insert => "insert",
-        v1::Operation::Update => "update",
-        v1::Operation::Delete => "delete",
-        v1::Operation::Truncate => "truncate",
-    }
+    use v1::Operation::{Delete, Insert, Truncate, Update};
+    let chosen: Vec<v1::Operation> = spec.operations().collect();
+    let operations = if chosen.is_empty() { vec![Insert, Update, Delete, Truncate] } else { chosen };
+    operations.into_iter().map(v1::Operation::word).collect()
 }
 
 // What serde passes is a reference.

@@ -114,9 +114,9 @@ impl From<&v1::TaskSpec> for SpecView {
             synchronize: options::synchronize(spec),
             object_kinds: spec.object_kinds.clone(),
             operations: options::operations(spec),
-            existing_tables: options::existing_tables(spec.existing_tables()),
-            name_case: options::name_case(spec.name_case()),
-            partitions: options::partitions(spec.partitions()),
+            existing_tables: spec.existing_tables().word(),
+            name_case: spec.name_case().word(),
+            partitions: spec.partitions().word(),
             objects: SelectionView {
                 include: objects.include.iter().map(PatternView::from).collect(),
                 exclude: objects.exclude.iter().map(PatternView::from).collect(),
@@ -125,10 +125,7 @@ impl From<&v1::TaskSpec> for SpecView {
                 connection_minutes: retry.connection_minutes,
                 other_minutes: retry.other_minutes,
             },
-            on_error: match spec.on_error() {
-                v1::OnError::Unspecified | v1::OnError::Stop => "stop",
-                v1::OnError::Skip => "skip",
-            },
+            on_error: spec.on_error().word(),
             apply: ApplyPolicyView { lanes: spec.apply.unwrap_or_default().lanes },
             throttle: spec
                 .throttle

@@ -1,6 +1,7 @@
 //! The tasks that are not released: an actor for each, and the way to it for operators and agents.
 
 mod actor;
+mod ask;
 mod contact;
 mod create;
 mod lines;

@@ -1,14 +1,10 @@
 //! What a task would do: the source-agent reads the schema, the sink-agent renders it. Nothing is stored, and no task is needed.
 
-use strait_proto::TaskId;
 use strait_proto::v1::{self, command, command_result};
-use tokio::time::timeout;
 
 use super::Supervisor;
 use super::work::wrong_answer;
 use crate::error::RequestError;
-use crate::registry::AgentKey;
-use crate::task::failure::{no_answer, not_connected};
 use crate::task::{Side, TaskRecord};
 
 impl Supervisor {
@@ -35,26 +31,16 @@ impl Supervisor {
         side: Side,
         model: Option<v1::SchemaModel>,
     ) -> Result<v1::PlanResult, v1::Failure> {
-        let agent = record.agent(side);
-        let sessions = self.registry.follow(&AgentKey { side, name: agent.to_owned() });
-        let session = sessions.borrow().clone().filter(|session| !session.is_ended());
-        let session = session.ok_or_else(|| not_connected(side, agent))?;
         let (task_id, spec) = (record.task_id.to_string(), Some(record.spec.clone()));
+        let request_id = format!("plan-{task_id}-{:016x}", rand::random::<u64>());
         let command = command::Command::Plan(v1::PlanCommand { task_id, spec, model });
-        let request_id = format!("plan-{}-{:016x}", TaskId::as_str(&record.task_id), rand::random::<u64>());
-        let answer = timeout(self.timings.command_wait, session.ask(&request_id, command)).await;
-        match answer.map_err(|_| no_answer(side, agent))?.map_err(|_| no_answer(side, agent))? {
+        match self.ask(record, side, &request_id, command).await? {
             command_result::Result::Plan(plan) => Ok(plan),
-            command_result::Result::Failure(failure) => Err(failure),
             _ => Err(wrong_answer(side)),
         }
     }
 }
 
 fn planned(table: &v1::Table) -> v1::PlannedTable {
-    v1::PlannedTable {
-        table: Some(v1::TableName::new(&*table.schema, &*table.name)),
-        rows: table.estimated_rows,
-        bytes: table.size_bytes,
-    }
+    v1::PlannedTable { table: Some(table.table_name()), rows: table.estimated_rows, bytes: table.size_bytes }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use strait_proto::v1::{self, PrecheckItem, command, command_result};
 use tokio::time::{sleep, timeout};
 
+use super::ask::ask_in;
 use super::contact::Contact;
 use crate::registry::{Session, Sessions, StopError};
 use crate::task::failure::{self, no_answer, not_connected, not_stopped};
@@ -204,10 +205,8 @@ async fn attempt_release(errand: &mut Errand) -> Result<Vec<String>, v1::Failure
     let command = command::Command::Release(v1::ReleaseCommand { task_id, spec });
     // Always the same, so that an agent that is still at it does not begin a second time.
     let request_id = format!("release-{}-{}", errand.task.task_id, errand.task.epoch);
-    let answer = timeout(errand.timings.command_wait, session.ask(&request_id, command)).await;
-    match answer.map_err(|_| no_answer(side, &agent))?.map_err(|_| no_answer(side, &agent))? {
+    match ask_in(&session, (side, &agent), &request_id, command, errand.timings.command_wait).await? {
         command_result::Result::Release(result) => Ok(result.actions),
-        command_result::Result::Failure(failure) => Err(failure),
         _ => Err(wrong_answer(side)),
     }
 }

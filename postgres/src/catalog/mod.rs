@@ -159,14 +159,8 @@ impl Skipped {
         // An empty name summarises several objects: each reason is a line of its own then.
         let distinct = if name.is_empty() { reason.clone() } else { name.clone() };
         if self.seen.insert((kind.to_owned(), schema.to_owned(), distinct)) {
-            self.entries.push(v1::ObjectResult {
-                object_kind: kind.to_owned(),
-                schema: schema.to_owned(),
-                name,
-                outcome: v1::ObjectOutcome::Skipped.into(),
-                detail: reason,
-                statement: String::new(),
-            });
+            let skipped = v1::ObjectResult::new(kind, schema, name, v1::ObjectOutcome::Skipped);
+            self.entries.push(skipped.because(reason));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use strait_proto::object_kind::is_wanted;
 use strait_proto::v1::{self, SchemaStage};
 use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
 
 use super::dependencies::{Dependencies, Node};
 use super::inventory::Inventory;
@@ -19,7 +20,7 @@ use super::{Skipped, not_wanted, text};
 use crate::{Error, quote};
 
 /// One a kind, in the order in which objects are created that do not need each other.
-const QUERIES: [&str; 14] = [
+const QUERIES: [&str; 15] = [
     include_str!("sql/collations.sql"),
     include_str!("sql/routines.sql"),
     include_str!("sql/operators.sql"),
@@ -34,9 +35,8 @@ const QUERIES: [&str; 14] = [
     include_str!("sql/view_indexes.sql"),
     include_str!("sql/rules.sql"),
     include_str!("sql/triggers.sql"),
+    include_str!("sql/policies.sql"),
 ];
-/// Apart, because a policy may call any function and must not keep a table from being written before.
-const POLICIES: &str = include_str!("sql/policies.sql");
 
 /// An object of the database that can be carried.
 pub(super) struct Object {
@@ -58,16 +58,15 @@ pub(super) struct Object {
 }
 
 /// All of them.
-#[derive(Default)]
 pub(super) struct Objects {
-    pub(super) found: Vec<Object>,
+    found: Vec<Object>,
 }
 
 impl Objects {
     pub(super) async fn read(snapshot: &Snapshot<'_>, selection: &Selection) -> Result<Self, Error> {
         let with_comments = selection.kind("comment");
         let mut found = Vec::new();
-        for query in QUERIES.into_iter().chain([POLICIES]) {
+        for query in QUERIES {
             for row in snapshot.query(query).await? {
                 found.extend(Object::read(&row, with_comments)?);
             }
@@ -185,14 +184,6 @@ impl Object {
             let comment_on: String = row.try_get("comment_on")?;
             statements.push_str(&format!(";\nCOMMENT ON {comment_on} IS {}", quote::literal(&comment)));
         }
-        let optional = |column: &str| -> Result<Option<String>, Error> {
-            let exists = row.columns().iter().any(|it| it.name() == column);
-            if exists { Ok(row.try_get(column)?) } else { Ok(None) }
-        };
-        let relation = match row.columns().iter().any(|it| it.name() == "relation") {
-            true => row.try_get("relation")?,
-            false => None,
-        };
         Ok(Some(Self {
             node: Node { class: row.try_get("class")?, oid: row.try_get("oid")? },
             kind: row.try_get("kind")?,
@@ -200,11 +191,11 @@ impl Object {
             name: row.try_get("name")?,
             plain_name: row.try_get("plain_name")?,
             statements,
-            placeholder: optional("placeholder")?,
-            relation,
-            note: optional("note")?.unwrap_or_default(),
-            held_back: optional("held_back")?,
-            language: optional("language")?,
+            placeholder: optional(row, "placeholder")?,
+            relation: optional(row, "relation")?,
+            note: optional(row, "note")?.unwrap_or_default(),
+            held_back: optional(row, "held_back")?,
+            language: optional(row, "language")?,
         }))
     }
 
@@ -238,6 +229,12 @@ impl Object {
             None => self.statements.clone(),
         }
     }
+}
+
+/// A column that not every kind's query has.
+fn optional<'row, T: FromSql<'row>>(row: &'row Row, column: &str) -> Result<Option<T>, Error> {
+    let exists = row.columns().iter().any(|it| it.name() == column);
+    if exists { Ok(row.try_get(column)?) } else { Ok(None) }
 }
 
 impl Selection {

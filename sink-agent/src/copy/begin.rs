@@ -39,8 +39,8 @@ pub(crate) async fn begin_tables(
             return Err(other_cluster(&stands, &source));
         }
         for table in &tables {
-            let name = v1::TableName::new(&*table.schema, &*table.name);
-            if adopted.contains(&(name.schema.clone(), name.name.clone())) {
+            let name = table.table_name();
+            if adopted.contains(&name) {
                 if !request.keep_rows {
                     let stage = store::stage_name(&claim.task_id, table.table_id);
                     store::make_stage(client, &stage, &name, &written_columns(table)).await?;
@@ -65,11 +65,7 @@ pub(super) fn written_columns(table: &v1::Table) -> Vec<&str> {
 }
 
 /// Only what this task made may be emptied; anything else has to be empty.
-async fn empty(
-    client: &Client,
-    name: &v1::TableName,
-    created: &HashSet<(String, String)>,
-) -> Result<(), Error> {
+async fn empty(client: &Client, name: &v1::TableName, created: &HashSet<v1::TableName>) -> Result<(), Error> {
     let sql_name = qualified(&name.schema, &name.name);
     let occupied = format!("SELECT EXISTS (SELECT FROM ONLY {sql_name})");
     let row =
@@ -77,7 +73,7 @@ async fn empty(
     if !row.get::<_, bool>(0) {
         return Ok(());
     }
-    if !created.contains(&(name.schema.clone(), name.name.clone())) {
+    if !created.contains(name) {
         return Err(Error::refused(
             format!("table {name} at the destination has rows, and this task did not create it"),
             format!("Drop or rename {sql_name} at the destination, or exclude the table from the task."),

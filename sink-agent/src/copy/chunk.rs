@@ -20,7 +20,7 @@ pub(crate) async fn copy_chunk(
     inbound: Streaming<v1::CopyChunkRequest>,
 ) -> Result<CopyChunkResponse, Error> {
     let table = session.table(header.table_id)?;
-    let name = v1::TableName::new(&*table.schema, &*table.name);
+    let name = table.table_name();
     let line = ChunkLine { table_id: header.table_id, generation: header.generation, chunk: header.chunk };
     let claim = session.claim();
     let connection = session.writing_connection().await?;

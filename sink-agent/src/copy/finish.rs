@@ -20,7 +20,7 @@ pub(crate) async fn finish_table(
 ) -> Result<(), Error> {
     let table = session.table(request.table_id)?;
     let claim = session.claim();
-    let name = v1::TableName::new(&*table.schema, &*table.name);
+    let name = table.table_name();
     // Merging writes rows, and neither triggers nor foreign keys are to see them.
     let connection = session.writing_connection().await?;
     let merge = async || merge(connection.client(), &claim.task_id, &table, &name).await;

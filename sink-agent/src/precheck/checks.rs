@@ -121,7 +121,7 @@ impl Checks<'_> {
             Some(_) => store::created_tables(self.client, self.task_id).await?,
             None => Default::default(),
         };
-        let is_foreign = |table: &&TableName| !created.contains(&(table.schema.clone(), table.name.clone()));
+        let is_foreign = |table: &&TableName| !created.contains(*table);
         let foreign: Vec<&TableName> = existing.iter().filter(is_foreign).collect();
         if foreign.is_empty() {
             return fine(format!("none of the {} tables stands in the way", self.source.tables.len()));

@@ -70,10 +70,9 @@ impl Checks<'_> {
         let (mut used, mut missing) = (0, Vec::new());
         for source in &self.source.structures {
             let name = source.table.clone().unwrap_or_default();
-            let key = (name.schema.clone(), name.name.clone());
-            match standing.get(&key) {
+            match standing.get(&(name.schema.clone(), name.name.clone())) {
                 None => missing.push(name),
-                Some(_) if created.contains(&key) => {}
+                Some(_) if created.contains(&name) => {}
                 Some(table) => {
                     used += 1;
                     compare(&name, source, table, copies, &mut findings);

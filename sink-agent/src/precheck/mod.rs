@@ -37,7 +37,7 @@ pub(crate) async fn precheck(
     items.push(item::answered("destination.same_database", checks.same_database().await));
     items.push(item::answered("destination.privileges", checks.privileges().await));
     if spec.is_some_and(|spec| spec.existing_tables() == v1::ExistingTables::Proceed) {
-        let has = |part| spec.is_none_or(|spec| spec.synchronize.contains(&i32::from(part)));
+        let has = |part| spec.is_none_or(|spec| spec.synchronizes(part));
         let (creates, copies) = (has(v1::Synchronization::Schema), has(v1::Synchronization::Full));
         let existing = checks.existing_tables(creates, copies).await;
         items.push(item::answered("destination.existing_tables", existing));

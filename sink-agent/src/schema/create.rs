@@ -130,7 +130,7 @@ impl Creation<'_> {
 
     async fn report(&self, failed: Failed<'_>, outcome: &mut SchemaOutcome) {
         if let Item::Table(table) = failed.item {
-            outcome.failed_tables.push(v1::TableName::new(&*table.schema, &*table.name));
+            outcome.failed_tables.push(table.table_name());
         }
         self.executor.fail(failed.object, failed.refusal.message, &failed.sql).await;
     }

@@ -32,13 +32,7 @@ impl Object {
     }
 
     fn result(self, outcome: v1::ObjectOutcome) -> v1::ObjectResult {
-        v1::ObjectResult {
-            object_kind: self.kind,
-            schema: self.schema,
-            name: self.name,
-            outcome: outcome.into(),
-            ..Default::default()
-        }
+        v1::ObjectResult::new(self.kind, self.schema, self.name, outcome)
     }
 }
 

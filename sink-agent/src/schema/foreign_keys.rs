@@ -37,14 +37,9 @@ impl ForeignKey {
         detail: &str,
         statement: &str,
     ) -> v1::ObjectResult {
-        v1::ObjectResult {
-            object_kind: "constraint".to_owned(),
-            schema: self.table.schema.clone(),
-            name: format!("{}.{}", self.table.name, self.name),
-            outcome: outcome.into(),
-            detail: detail.to_owned(),
-            statement: statement.to_owned(),
-        }
+        let name = format!("{}.{}", self.table.name, self.name);
+        let result = v1::ObjectResult::new("constraint", &*self.table.schema, name, outcome).because(detail);
+        v1::ObjectResult { statement: statement.to_owned(), ..result }
     }
 }
 
@@ -93,7 +88,7 @@ fn foreign_key(table: &v1::Table, constraint: &v1::Constraint) -> ForeignKey {
     let unchecked = [" NOT VALID", " NOT ENFORCED"].iter().any(|suffix| definition.ends_with(suffix));
     let not_valid = if unchecked { "" } else { " NOT VALID" };
     ForeignKey {
-        table: v1::TableName::new(&*table.schema, &*table.name),
+        table: table.table_name(),
         name: constraint.name.clone(),
         add_sql: format!("ALTER TABLE {table_name} ADD CONSTRAINT {name} {definition}{not_valid}"),
         validate_sql: (!unchecked).then(|| format!("ALTER TABLE {table_name} VALIDATE CONSTRAINT {name}")),

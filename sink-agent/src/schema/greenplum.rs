@@ -33,16 +33,12 @@ pub(crate) async fn for_dialect(
 
 fn remarks(table: &mut v1::Table, family: Family) -> Vec<ObjectResult> {
     let details = adapt(table, family);
-    let remark = |detail| ObjectResult {
-        object_kind: "distribution".to_owned(),
-        schema: table.schema.clone(),
-        name: table.name.clone(),
-        outcome: ObjectOutcome::Skipped.into(),
-        detail,
-        statement: String::new(),
-    };
+    if details.is_empty() {
+        return Vec::new();
+    }
     // One line a table: results are kept by kind and name.
-    if details.is_empty() { Vec::new() } else { vec![remark(details.join("; "))] }
+    let remark = ObjectResult::new("distribution", &*table.schema, &*table.name, ObjectOutcome::Skipped);
+    vec![remark.because(details.join("; "))]
 }
 
 /// Makes one table fit; returns what is not as at the source.

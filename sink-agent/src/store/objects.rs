@@ -39,10 +39,10 @@ const ADOPTED_SQL: &str = "SELECT schema_name, object_name FROM strait.object
 pub(crate) async fn adopted_tables(
     client: &Client,
     task_id: &TaskId,
-) -> Result<HashSet<(String, String)>, Error> {
+) -> Result<HashSet<v1::TableName>, Error> {
     let rows = client.query_typed(ADOPTED_SQL, &[(&task_id.as_str(), TEXT)]).await;
     let rows = rows.context("read which tables the task found")?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows.iter().map(|row| v1::TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
 }
 
 /// The tables that the task made, or was about to make, where no table stood before. Those of the task count for the tables
@@ -50,12 +50,12 @@ pub(crate) async fn adopted_tables(
 pub(crate) async fn created_tables(
     client: &Client,
     task_id: &TaskId,
-) -> Result<HashSet<(String, String)>, Error> {
+) -> Result<HashSet<v1::TableName>, Error> {
     let task = task_id.task();
     let ids = [(&task_id.as_str() as _, TEXT), (&task.as_str() as _, TEXT)];
     let rows = client.query_typed(CREATED_SQL, &ids).await;
     let rows = rows.context("read which tables the task made")?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows.iter().map(|row| v1::TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
 }
 
 /// $4: the kind; $5: the outcome until something else is known of them.
@@ -220,14 +220,9 @@ impl ObjectRow {
             "failed" => v1::ObjectOutcome::Failed,
             _ => v1::ObjectOutcome::Skipped,
         };
-        v1::ObjectResult {
-            object_kind: self.key.kind.clone(),
-            schema: self.key.schema.clone(),
-            name: self.key.name.clone(),
-            outcome: outcome.into(),
-            detail: self.detail.clone(),
-            statement: self.statement.clone(),
-        }
+        let ObjectKey { kind, schema, name } = &self.key;
+        let result = v1::ObjectResult::new(&**kind, &**schema, &**name, outcome).because(&*self.detail);
+        v1::ObjectResult { statement: self.statement.clone(), ..result }
     }
 
     pub(crate) fn has_failed(&self) -> bool {

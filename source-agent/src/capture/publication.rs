@@ -123,7 +123,7 @@ fn members_of(model: &v1::SchemaModel, version: ServerVersion) -> Vec<u32> {
 
 async fn create(client: &Client, source: &Source, version: ServerVersion) -> Result<(), Error> {
     let name = quote::identifier(source.publication.as_str());
-    let mut options = format!("publish = '{}'", source.carried.by_any().publish(version));
+    let mut options = format!("publish = '{}'", source.carried.by_any().published(version).join(", "));
     if version.publishes_partitioned_tables() {
         options.push_str(OPTIONS_FROM_13);
     }
@@ -245,8 +245,7 @@ pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Re
     const REMEDY: &str = "Changes in between were not captured. Release the task and start it again.";
     let publication = &source.publication;
     let version = client.server().await.during(DOING)?.version;
-    let operations = source.carried.by_any().publish(version);
-    let operations: Vec<&str> = operations.split(", ").collect();
+    let operations = source.carried.by_any().published(version);
     let row = client.query_opt(SQL, &[&publication.as_str(), &operations]).await.during(DOING)?;
     let Some(row) = row else {
         return Err(RunError::definite(format!("the publication {publication} was dropped"), REMEDY));

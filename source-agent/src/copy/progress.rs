@@ -78,7 +78,7 @@ impl CopyCounters {
             };
             TableCounter {
                 table_id: table.table_id,
-                name: v1::TableName::new(&*table.schema, &*table.name),
+                name: table.table_name(),
                 rows_total: table.estimated_rows,
                 bytes_total: table.size_bytes,
                 state: AtomicU8::new(stage as u8),

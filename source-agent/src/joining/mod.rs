@@ -133,9 +133,8 @@ impl Joining<'_> {
         let known: Vec<u32> = self.known.iter().chain(memory.refused.keys()).copied().collect();
         let is_refused = |state: &v1::TableState| memory.refused.contains_key(&state.table_id);
         let suspended: Vec<_> = suspended.into_iter().filter(|state| !is_refused(state)).collect();
-        let (source, rules) = (&self.run.source, (&self.run.selection, &self.run.mapping));
         let Newcomers { mut tables, left_out } =
-            memory.lookout.look(client, source, rules, &known, &suspended).await?;
+            memory.lookout.look(client, self.run, &known, &suspended).await?;
         self.tell_left_out(left_out).await;
         if let Some(alone) = tables.keys().find(|table| memory.alone.contains(table)).copied() {
             tables.retain(|table, _| *table == alone);

@@ -3,7 +3,7 @@
 //! No message of the stream tells of a table that is not published, so the catalog is asked: often, with one query that says
 //! whether anything is there that was not there before, and only then for the whole model.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use strait_postgres::{Client, catalog};
 use strait_proto::v1::{self, TableName};
@@ -11,8 +11,7 @@ use strait_proto::v1::{self, TableName};
 use crate::capture::record::Record;
 use crate::error::{During, RunError};
 use crate::mapping::{ExtensionMembers, Mapping};
-use crate::pipeline::fits;
-use crate::source::Source;
+use crate::pipeline::{Run, fits};
 
 /// Every relation that could hold rows and is not the task's ($1), with what decides whether it is taken.
 const OTHERS: &str = "
@@ -48,8 +47,7 @@ impl Lookout {
     pub(super) async fn look(
         &mut self,
         client: &Client,
-        source: &Source,
-        (selection, mapping): (&v1::ObjectSelection, &Mapping),
+        run: &Run,
         known: &[u32],
         suspended: &[v1::TableState],
     ) -> Result<Newcomers, RunError> {
@@ -67,18 +65,18 @@ impl Lookout {
         if self.seen.as_ref() == Some(&fingerprint) {
             return Ok(Newcomers::default());
         }
-        let others = format!("SELECT c.oid, n.nspname, c.relname {OTHERS}");
-        let mut others_by_name = HashMap::new();
+        let others = format!("SELECT n.nspname, c.relname {OTHERS}");
+        let mut others_by_name = HashSet::new();
         for row in client.query(&others, &[&known]).await.during(DOING)? {
             let part = |column| row.try_get::<_, String>(column).during(DOING);
-            others_by_name.insert((part("nspname")?, part("relname")?), row.try_get("oid").during(DOING)?);
+            others_by_name.insert(TableName::new(part("nspname")?, part("relname")?));
         }
-        let model = catalog::load(client, selection).await.during("read the catalog of the source")?;
-        let record = Record::read(client, &source.publication).await.during(DOING)?;
+        let model = catalog::load(client, &run.selection).await.during("read the catalog of the source")?;
+        let record = Record::read(client, &run.source.publication).await.during(DOING)?;
         let leaves = record.unwrap_or_default().0.leaves.into_values().flatten();
         let leaves: HashSet<u32> = leaves.map(|leaf| leaf.relation_id).collect();
         let known = known.iter().copied().collect();
-        let newcomers = newcomers(&model, mapping, &others_by_name, &known, suspended, &leaves);
+        let newcomers = newcomers(&model, &run.mapping, &others_by_name, &known, suspended, &leaves);
         if newcomers.tables.is_empty() {
             self.seen = Some(fingerprint);
         }
@@ -89,7 +87,7 @@ impl Lookout {
 fn newcomers(
     model: &v1::SchemaModel,
     mapping: &Mapping,
-    others: &HashMap<(String, String), u32>,
+    others: &HashSet<TableName>,
     known: &BTreeSet<u32>,
     suspended: &[v1::TableState],
     leaves: &HashSet<u32>,
@@ -99,7 +97,7 @@ fn newcomers(
     let mapped = mapping.apply(model, ExtensionMembers::default(), suspended);
     for state in suspended {
         let table = model.tables.iter().find(|table| table.table_id == state.table_id);
-        let name = table.map(|table| TableName::new(&*table.schema, &*table.name));
+        let name = table.map(v1::Table::table_name);
         let keeps_name = name.as_ref().map(|name| mapping.target(name)) == state.table;
         if keeps_name && table.is_some_and(|table| fits(table, state, &mapped)) {
             found.tables.extend(name.map(|name| (state.table_id, name)));
@@ -111,11 +109,11 @@ fn newcomers(
                 "it was a partition of one of the task's tables, which keeps its rows at the destination";
             found.left_out.push(left_out(table, reason));
         } else {
-            found.tables.insert(table.table_id, TableName::new(&*table.schema, &*table.name));
+            found.tables.insert(table.table_id, table.table_name());
         }
     }
     let of_other = |result: &&v1::ObjectResult| {
-        others.contains_key(&(result.schema.clone(), result.name.clone()))
+        others.contains(&TableName::new(&*result.schema, &*result.name))
             && (result.object_kind.ends_with("table") || result.object_kind == "partition")
             && !found.tables.values().any(|name| name.schema == result.schema && name.name == result.name)
     };
@@ -139,14 +137,7 @@ async fn columns(client: &Client, suspended: &[v1::TableState]) -> Result<String
 }
 
 fn left_out(table: &v1::Table, reason: &str) -> v1::ObjectResult {
-    v1::ObjectResult {
-        object_kind: "table".to_owned(),
-        schema: table.schema.clone(),
-        name: table.name.clone(),
-        outcome: v1::ObjectOutcome::Skipped.into(),
-        detail: reason.to_owned(),
-        statement: String::new(),
-    }
+    v1::ObjectResult::new("table", &*table.schema, &*table.name, v1::ObjectOutcome::Skipped).because(reason)
 }
 
 #[cfg(test)]
@@ -172,7 +163,7 @@ mod tests {
             skipped: vec![skip("table", "unlogged"), skip("index", "new.i"), skip("table", "long known")],
             ..Default::default()
         };
-        let others = [(("s".into(), "new".into()), 2), (("s".into(), "unlogged".into()), 4)].into();
+        let others = [TableName::new("s", "new"), TableName::new("s", "unlogged")].into();
         let found = newcomers(&model, &Mapping::default(), &others, &[1].into(), &[], &[3].into());
         assert_eq!(found.tables.keys().copied().collect::<Vec<_>>(), [2]);
         let names: Vec<_> = found.left_out.iter().map(|it| &*it.name).collect();

@@ -6,6 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strait_proto::v1::NameCase;
 
+/// A name that nothing renames.
+pub(super) fn cased(name: &str, case: NameCase) -> String {
+    match case {
+        NameCase::Lower => name.to_lowercase(),
+        NameCase::Upper => name.to_uppercase(),
+        NameCase::Unspecified | NameCase::Source => name.to_owned(),
+    }
+}
+
 /// What becomes of a table's columns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ColumnMap {
@@ -27,12 +36,7 @@ impl ColumnMap {
         if self.only.as_ref().is_some_and(|only| !only.contains(source)) {
             return None;
         }
-        Some(match (self.renamed.get(source), self.case) {
-            (Some(renamed), _) => renamed.clone(),
-            (None, NameCase::Lower) => source.to_lowercase(),
-            (None, NameCase::Upper) => source.to_uppercase(),
-            (None, NameCase::Unspecified | NameCase::Source) => source.to_owned(),
-        })
+        Some(self.renamed.get(source).cloned().unwrap_or_else(|| cased(source, self.case)))
     }
 
     /// Whether columns are chosen by name, so that others stay out.

@@ -6,7 +6,7 @@
 //!                                         │ model ─► the sink's DDL       │ TableMap ─► copy, change stream, bounds
 //! ```
 //!
-//! Pure: rules and a source model in, a destination model out. At the source everything is kept by `table_id` and the source's
+//! Rules and a source model in, a destination model out. At the source everything is kept by `table_id` and the source's
 //! names; the sink is sent the destination's names alone, and no value of a column that is left out. Nothing of it is
 //! remembered: the same task and the same catalog give the same answer.
 
@@ -55,11 +55,7 @@ impl Mapping {
 
     /// A name that nothing renames.
     fn cased(&self, name: &str) -> String {
-        match self.case {
-            NameCase::Lower => name.to_lowercase(),
-            NameCase::Upper => name.to_uppercase(),
-            NameCase::Unspecified | NameCase::Source => name.to_owned(),
-        }
+        columns::cased(name, self.case)
     }
 
     /// Where what is no table goes: only an include of a whole schema renames that.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use strait_postgres::quote;
+use strait_postgres::{Client, Error, quote};
 use strait_proto::v1::user_type::Definition;
 use strait_proto::v1::{self, ConstraintKind, TableName};
 
@@ -21,6 +21,21 @@ pub(crate) struct Mapped {
 }
 
 impl Mapping {
+    /// [`apply`](Self::apply), once the catalog was asked for what that needs, if it needs anything.
+    pub(crate) async fn read_and_apply(
+        &self,
+        client: &Client,
+        source: &v1::SchemaModel,
+        begun: &[v1::TableState],
+    ) -> Result<Mapped, Error> {
+        let members = if self.is_identity() {
+            ExtensionMembers::default()
+        } else {
+            ExtensionMembers::read(client).await?
+        };
+        Ok(self.apply(source, members, begun))
+    }
+
     /// Applies the rules to a model of the source. `begun` are the tables that the destination has already.
     pub(crate) fn apply(
         &self,
@@ -30,7 +45,7 @@ impl Mapping {
     ) -> Mapped {
         let names = Arc::new(Names::new(self, source, members));
         let map = |table: &v1::Table| {
-            let name = TableName::new(&*table.schema, &*table.name);
+            let name = table.table_name();
             let state = begun.iter().find(|state| state.table_id == table.table_id);
             let begun = state.and_then(|state| state.table.clone());
             let rules = self.rules_name(&name, begun.as_ref());
@@ -140,16 +155,11 @@ impl Mapped {
 
 /// What is a text of SQL is not looked into.
 fn not_followed(object: &v1::SchemaObject) -> v1::ObjectResult {
-    v1::ObjectResult {
-        object_kind: object.object_kind.clone(),
-        schema: object.schema.clone(),
-        name: object.name.clone(),
-        outcome: v1::ObjectOutcome::Skipped.into(),
-        detail:
-            "the task gives objects other names or columns, which the definition of this one does not follow"
-                .to_owned(),
-        statement: object.statements.clone(),
-    }
+    const REASON: &str =
+        "the task gives objects other names or columns, which the definition of this one does not follow";
+    let (kind, schema, name) = (&*object.object_kind, &*object.schema, &*object.name);
+    let result = v1::ObjectResult::new(kind, schema, name, v1::ObjectOutcome::Skipped).because(REASON);
+    v1::ObjectResult { statement: object.statements.clone(), ..result }
 }
 
 impl Mapping {
@@ -267,14 +277,10 @@ impl TableMaker<'_> {
     }
 
     fn skip(&mut self, kind: &str, name: &str, refusal: Refusal) {
-        self.skipped.push(v1::ObjectResult {
-            object_kind: kind.to_owned(),
-            schema: self.map.source.schema.clone(),
-            name: format!("{}.{name}", self.map.source.name),
-            outcome: v1::ObjectOutcome::Skipped.into(),
-            detail: refusal.to_string(),
-            statement: String::new(),
-        });
+        let TableName { schema, name: table } = &self.map.source;
+        let name = format!("{table}.{name}");
+        let skipped = v1::ObjectResult::new(kind, &**schema, name, v1::ObjectOutcome::Skipped);
+        self.skipped.push(skipped.because(refusal.to_string()));
     }
 }
 

@@ -66,7 +66,7 @@ impl Names {
             names.place(name, None);
         }
         for table in &model.tables {
-            let name = TableName::new(&*table.schema, &*table.name);
+            let name = table.table_name();
             let target = mapping.target(&name);
             for identity in table.columns.iter().filter_map(|column| column.identity.as_ref()) {
                 let sequence = (identity.sequence_schema.clone(), identity.sequence_name.clone());

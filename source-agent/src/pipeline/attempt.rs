@@ -16,10 +16,9 @@ use crate::choices::distribute;
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
 use crate::joining::Joining;
-use crate::mapping::{ExtensionMembers, Mapped};
+use crate::mapping::Mapped;
 use crate::rows::RowRules;
 use crate::sink::Sink;
-use crate::source::Source;
 use crate::stream::{Hold, OnceMarker, PutOff, SequenceSync, StreamRun, TableMarks, conclude};
 
 /// The connections of an attempt.
@@ -45,7 +44,7 @@ impl Run {
         put_off: PutOff,
     ) -> Result<(), RunError> {
         let client = self.connect().await?;
-        let (identity, replication) = self.identify(&client).await?;
+        let (identity, replication) = self.source.identify(&client).await.during("identify the source")?;
         let (sink, opened) = Sink::open(&self.assign, identity, self.newcomers.is_some()).await?;
         let attempt = Attempt { run: self, client: Arc::new(client), sink };
         let sink = attempt.sink.clone();
@@ -58,23 +57,6 @@ impl Run {
             }
             ended => ended,
         }
-    }
-
-    /// Which cluster the source is, and a connection to create a slot with where changes are to follow.
-    async fn identify(
-        &self,
-        client: &Client,
-    ) -> Result<(v1::SourceIdentity, Option<ReplicationConnection>), RunError> {
-        const DOING: &str = "identify the source";
-        if !self.source.parts.incremental {
-            return Ok((Source::identify_by_sql(client).await.during(DOING)?, None));
-        }
-        let mut replication =
-            self.source.connect_replication().await.during("connect to the source for replication")?;
-        let system = replication.identify_system().await.during(DOING)?;
-        let identity =
-            v1::SourceIdentity { system_identifier: system.system_identifier, timeline: system.timeline };
-        Ok((identity, Some(replication)))
     }
 
     async fn connect(&self) -> Result<Client, RunError> {
@@ -181,10 +163,19 @@ impl Attempt<'_> {
     }
 
     pub(super) async fn load(&self) -> Result<v1::SchemaModel, RunError> {
+        let model = self.load_whole().await?;
+        Ok(match &self.run.newcomers {
+            Some(newcomers) => newcomers.part_of(&model),
+            None => model,
+        })
+    }
+
+    /// All that the selection covers, whether it joins or is there already.
+    pub(super) async fn load_whole(&self) -> Result<v1::SchemaModel, RunError> {
         let model = catalog::load(&self.client, &self.run.selection).await;
         let mut model = model.during("read the catalog of the source")?;
         distribute(&mut model, &self.run.selection);
-        Ok(self.run.newcomers.as_ref().map_or_else(|| model.clone(), |newcomers| newcomers.part_of(&model)))
+        Ok(model)
     }
 
     /// What becomes of a model at the destination. `begun` are the tables that it has.
@@ -193,19 +184,15 @@ impl Attempt<'_> {
         model: &v1::SchemaModel,
         begun: &[v1::TableState],
     ) -> Result<Mapped, RunError> {
-        let members = if self.run.mapping.is_identity() {
-            ExtensionMembers::default()
-        } else {
-            ExtensionMembers::read(&self.client).await.during("read what extensions have brought")?
-        };
-        Ok(self.run.mapping.apply(model, members, begun))
+        let mapped = self.run.mapping.read_and_apply(&self.client, model, begun).await;
+        mapped.during("read what extensions have brought")
     }
 
     /// Takes out of the model what was made after the task began, and says what differs.
     async fn keep_begun(&self, model: &mut v1::SchemaModel, states: &[v1::TableState]) {
         let begun: HashSet<u32> = states.iter().map(|state| state.table_id).collect();
         let newer = model.tables.extract_if(.., |table| !begun.contains(&table.table_id));
-        let newer: Vec<v1::TableName> = newer.map(|table| table_name(&table)).collect();
+        let newer: Vec<v1::TableName> = newer.map(|table| table.table_name()).collect();
         let owned_by_newer = |sequence: &v1::Sequence| {
             sequence.owner_table.as_ref().is_some_and(|owner| newer.contains(owner))
         };
@@ -293,10 +280,6 @@ fn continuity(checkpoint: &v1::Checkpoint, source: &v1::SourceIdentity) -> Resul
         return Err(RunError::definite(cause, REMEDY));
     }
     Ok(())
-}
-
-pub(super) fn table_name(table: &v1::Table) -> v1::TableName {
-    v1::TableName::new(&*table.schema, &*table.name)
 }
 
 /// Some names, for people.

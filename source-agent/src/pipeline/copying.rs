@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use strait_proto::v1::{self, CopyPhase, TaskState};
 
-use super::attempt::{Attempt, Begun, table_name};
+use super::attempt::{Attempt, Begun};
 use crate::capture::SnapshotLease;
 use crate::copy::{
     CopyCounters, CopyRun, PlannedTable, TableCounter, TablePlan, copied_columns, plan_tables,
@@ -32,7 +32,8 @@ impl Attempt<'_> {
         lease: &mut Option<SnapshotLease>,
     ) -> Result<Begun, RunError> {
         loop {
-            let missing = self.missing(&begun, lease).await?;
+            let mapped = self.mapped(&begun.model, &begun.states).await?;
+            let missing = self.missing(&begun, &mapped, lease).await?;
             if missing.going_on.is_empty() && missing.again.is_empty() {
                 return Ok(begun);
             }
@@ -41,7 +42,7 @@ impl Attempt<'_> {
             }
             let mut again = missing.again;
             if !missing.going_on.is_empty() {
-                again.extend(self.copy_tables(&mut begun, missing.going_on, lease.as_ref()).await?);
+                again.extend(self.copy_tables(&mut begun, &mapped, missing.going_on, lease.as_ref()).await?);
             }
             if !again.is_empty() {
                 let restarted = self.begin_again(&again, lease).await?;
@@ -59,11 +60,11 @@ impl Attempt<'_> {
     async fn copy_tables(
         &self,
         begun: &mut Begun,
+        mapped: &Mapped,
         tables: Vec<PlannedTable>,
         lease: Option<&SnapshotLease>,
     ) -> Result<Vec<u32>, RunError> {
         let going_on: Vec<u32> = tables.iter().map(|table| table.table_id).collect();
-        let mapped = self.mapped(&begun.model, &begun.states).await?;
         let counters = Arc::new(CopyCounters::new(&mapped.model, &begun.states));
         let run = CopyRun {
             source: self.run.source.clone(),
@@ -85,8 +86,12 @@ impl Attempt<'_> {
     }
 
     /// What is not ready, and how it can become so.
-    async fn missing(&self, begun: &Begun, lease: &mut Option<SnapshotLease>) -> Result<Missing, RunError> {
-        let mapped = self.mapped(&begun.model, &begun.states).await?;
+    async fn missing(
+        &self,
+        begun: &Begun,
+        mapped: &Mapped,
+        lease: &mut Option<SnapshotLease>,
+    ) -> Result<Missing, RunError> {
         let tables: HashMap<u32, &v1::Table> =
             begun.model.tables.iter().map(|table| (table.table_id, table)).collect();
         if let Some(standing) = lease
@@ -101,7 +106,7 @@ impl Attempt<'_> {
             return Ok(Missing { going_on: Vec::new(), again });
         }
         if let Some(lease) = lease {
-            self.plan_begun(begun, &tables, &mapped, lease).await?;
+            self.plan_begun(begun, &tables, mapped, lease).await?;
         }
         let mut missing = Missing::default();
         for state in begun.states.iter().filter(|state| state.phase() != CopyPhase::Ready) {
@@ -110,16 +115,16 @@ impl Attempt<'_> {
             if state.phase() == CopyPhase::Suspended {
                 // It joins again beside the stream, but under its old name alone.
                 let joins = |table: &v1::Table| {
-                    self.run.lets_join() && state.table == Some(self.run.mapping.target(&table_name(table)))
+                    self.run.lets_join() && state.table == Some(self.run.mapping.target(&table.table_name()))
                 };
                 // One that was there before keeps the rows that it has, so what it missed would stay missing.
-                if !state.adopted && table.is_some_and(|table| fits(table, state, &mapped) && !joins(table)) {
+                if !state.adopted && table.is_some_and(|table| fits(table, state, mapped) && !joins(table)) {
                     missing.again.push(state.table_id);
                 }
                 continue;
             }
             let plan = match (table, lease.as_mut()) {
-                (Some(table), Some(lease)) => plan_of(state, table, &mapped, lease),
+                (Some(table), Some(lease)) => plan_of(state, table, mapped, lease),
                 _ => None,
             };
             match (plan, table) {
@@ -216,7 +221,7 @@ fn plan_of(
 fn planned(state: &v1::TableState, table: &v1::Table, plan: TablePlan, copied: bool) -> PlannedTable {
     PlannedTable {
         table_id: state.table_id,
-        name: table_name(table),
+        name: table.table_name(),
         size_bytes: table.size_bytes,
         plan,
         chunks_done: state.chunks_done.iter().copied().collect(),

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use strait_postgres::catalog;
 use strait_proto::v1;
 
-use super::attempt::{Attempt, table_name};
+use super::attempt::Attempt;
 use super::{Newcomers, Run};
-use crate::error::{During, RunError};
+use crate::error::RunError;
 
 impl Run {
     /// Whether new tables join: not where the stream is about to end anyway, nor where they are joining already.
@@ -57,13 +56,12 @@ impl Attempt<'_> {
         if !joins || model.tables.iter().all(|table| table.inherits.is_empty()) {
             return Ok(model.clone());
         }
-        let all = catalog::load(&self.client, &self.run.selection).await;
-        let all = all.during("read the catalog of the source")?;
+        let all = self.load_whole().await?;
         let mut wanted: BTreeSet<u32> = model.tables.iter().map(|table| table.table_id).collect();
         // Parents stand before their children.
         for table in all.tables.iter().rev() {
             if wanted.contains(&table.table_id) {
-                let is_parent = |it: &&v1::Table| table.inherits.contains(&table_name(it));
+                let is_parent = |it: &&v1::Table| table.inherits.contains(&it.table_name());
                 wanted.extend(all.tables.iter().filter(is_parent).map(|parent| parent.table_id));
             }
         }

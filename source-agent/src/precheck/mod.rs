@@ -14,7 +14,7 @@ use strait_postgres::{Client, Error, catalog};
 use strait_proto::v1::{self, PrecheckItem};
 
 use crate::error::{During, RunError};
-use crate::mapping::{self, ExtensionMembers, Mapping};
+use crate::mapping::{self, Mapping};
 use crate::source::Source;
 
 use item::{failed, failed_by, passed};
@@ -41,14 +41,13 @@ pub(crate) async fn run(
     }
     items.push(passed("source.version", format!("{} {}", server.dialect, server.version)));
 
-    let identity = identify(source, &client).await;
+    let identity = source.identify(&client).await.map(|(identity, _)| identity);
     items.extend(server::check(&client, source, &identity).await.during(DOING)?);
     let model = catalog::load(&client, selection).await.during(DOING)?;
     items.extend(objects::check(&client, selection, &model, source.parts).await.during(DOING)?);
     items.extend(filters::check(&client, selection, &model).await.during(DOING)?);
     let mapping = Mapping::new(spec);
-    let members = ExtensionMembers::read(&client).await.during(DOING)?;
-    let mapped = mapping.apply(&model, members, &[]);
+    let mapped = mapping.read_and_apply(&client, &model, &[]).await.during(DOING)?;
     items.extend(mapping::check(&client, &mapping, &model, &mapped).await.during(DOING)?);
     if source.parts.incremental && !server.version.streams_messages() {
         items.push(heartbeat::check(&client).await.during(DOING)?);
@@ -60,15 +59,6 @@ pub(crate) async fn run(
         summary.structures = mapped.model.tables.iter().map(summary::structure).collect();
     }
     Ok((v1::PrecheckResult { items, source: Some(summary) }, Some(probe)))
-}
-
-/// Which cluster it is; needs the right to replicate where changes are to follow.
-async fn identify(source: &Source, client: &Client) -> Result<v1::SourceIdentity, Error> {
-    if !source.parts.incremental {
-        return Source::identify_by_sql(client).await;
-    }
-    let system = source.connect_replication().await?.identify_system().await?;
-    Ok(v1::SourceIdentity { system_identifier: system.system_identifier, timeline: system.timeline })
 }
 
 async fn reachable(client: &Client, source: &Source) -> Result<PrecheckItem, Error> {

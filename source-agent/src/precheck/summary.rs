@@ -44,7 +44,7 @@ pub(super) async fn summarise(
         probe_lock: probe_lock(&client).await?,
         encoding: encoding.try_get(0)?,
         size_bytes: model.tables.iter().map(|table| table.size_bytes).sum(),
-        tables: mapped.model.tables.iter().map(|it| v1::TableName::new(&*it.schema, &*it.name)).collect(),
+        tables: mapped.model.tables.iter().map(v1::Table::table_name).collect(),
         extension_types: extension_types
             .iter()
             .map(|row| {
@@ -76,7 +76,7 @@ pub(super) fn structure(table: &v1::Table) -> v1::SourceTable {
         matches!(constraint.kind(), v1::ConstraintKind::PrimaryKey | v1::ConstraintKind::Unique)
     };
     v1::SourceTable {
-        table: Some(v1::TableName::new(&*table.schema, &*table.name)),
+        table: Some(table.table_name()),
         columns: written.map(column).collect(),
         has_key: table.constraints.iter().any(is_key),
     }

@@ -53,12 +53,8 @@ impl TableSet {
         rules: RowRules,
         carried: &Carried,
     ) -> Self {
-        let names: HashMap<u32, v1::TableName> = mapped
-            .model
-            .tables
-            .iter()
-            .map(|table| (table.table_id, v1::TableName::new(&*table.schema, &*table.name)))
-            .collect();
+        let names: HashMap<u32, v1::TableName> =
+            mapped.model.tables.iter().map(|table| (table.table_id, table.table_name())).collect();
         let mut set = Self::new(states.iter().map(|state| {
             let map = mapped.table(state.table_id).cloned();
             SyncedTable {

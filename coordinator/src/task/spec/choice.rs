@@ -9,33 +9,37 @@ use super::Problems;
 pub(super) struct Choices<const N: usize>([(i32, &'static str); N]);
 
 pub(super) const ON_ERROR: Choices<2> =
-    Choices([(OnError::Stop as i32, "stop"), (OnError::Skip as i32, "skip")]);
+    Choices([(OnError::Stop as i32, OnError::Stop.word()), (OnError::Skip as i32, OnError::Skip.word())]);
 
 pub(super) const SYNCHRONIZE: Choices<3> = Choices([
-    (Synchronization::Schema as i32, "schema"),
-    (Synchronization::Full as i32, "full"),
-    (Synchronization::Incremental as i32, "incremental"),
+    (Synchronization::Schema as i32, Synchronization::Schema.word()),
+    (Synchronization::Full as i32, Synchronization::Full.word()),
+    (Synchronization::Incremental as i32, Synchronization::Incremental.word()),
 ]);
 
 pub(super) const OPERATIONS: Choices<4> = Choices([
-    (Operation::Insert as i32, "insert"),
-    (Operation::Update as i32, "update"),
-    (Operation::Delete as i32, "delete"),
-    (Operation::Truncate as i32, "truncate"),
+    (Operation::Insert as i32, Operation::Insert.word()),
+    (Operation::Update as i32, Operation::Update.word()),
+    (Operation::Delete as i32, Operation::Delete.word()),
+    (Operation::Truncate as i32, Operation::Truncate.word()),
 ]);
 
-pub(super) const EXISTING_TABLES: Choices<2> =
-    Choices([(ExistingTables::Fail as i32, "fail"), (ExistingTables::Proceed as i32, "proceed")]);
+pub(super) const EXISTING_TABLES: Choices<2> = Choices([
+    (ExistingTables::Fail as i32, ExistingTables::Fail.word()),
+    (ExistingTables::Proceed as i32, ExistingTables::Proceed.word()),
+]);
 
 /// Within the PostgreSQL family the default is what the source has.
 pub(super) const NAME_CASE: Choices<3> = Choices([
-    (NameCase::Source as i32, "source"),
-    (NameCase::Lower as i32, "lower"),
-    (NameCase::Upper as i32, "upper"),
+    (NameCase::Source as i32, NameCase::Source.word()),
+    (NameCase::Lower as i32, NameCase::Lower.word()),
+    (NameCase::Upper as i32, NameCase::Upper.word()),
 ]);
 
-pub(super) const PARTITIONS: Choices<2> =
-    Choices([(Partitions::Flatten as i32, "flatten"), (Partitions::Preserve as i32, "preserve")]);
+pub(super) const PARTITIONS: Choices<2> = Choices([
+    (Partitions::Flatten as i32, Partitions::Flatten.word()),
+    (Partitions::Preserve as i32, Partitions::Preserve.word()),
+]);
 
 impl<const N: usize> Choices<N> {
     /// One of them; 0 is the default.

@@ -1,4 +1,4 @@
--- Layout 5: tables that stood before the task are used (existing_tables: proceed).
+-- Layout 4: tables that stood before the task are used (existing_tables: proceed).
 
 ALTER TABLE strait.object
     DROP CONSTRAINT object_outcome_check,
