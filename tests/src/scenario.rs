@@ -105,11 +105,6 @@ impl Scenario {
         self.create(spec).await
     }
 
-    /// Creates another task once the first is released.
-    pub async fn create_another(&mut self, spec: TaskSpec) -> Result<()> {
-        self.create(spec).await
-    }
-
     /// Starts the created task and waits until it reaches a state.
     pub async fn run_until(&mut self, state: TaskState) -> Result<()> {
         self.tasks.start(&self.task_id, state == TaskState::Finished).await?;
@@ -239,7 +234,8 @@ impl Scenario {
         }
     }
 
-    async fn create(&mut self, spec: TaskSpec) -> Result<()> {
+    /// Creates a task on the agents that run; after an earlier one was released, another.
+    pub async fn create(&mut self, spec: TaskSpec) -> Result<()> {
         self.before = Footprint::of(&self.source).await?;
         self.tasks.agents_connected().await?;
         self.task_id = self.tasks.create(spec).await.context("create the task")?.task_id;

@@ -60,7 +60,7 @@ async fn the_schema_alone_and_then_the_rows_alone_end_by_themselves() -> Result<
     scenario.tasks.release(scenario.task_id()).await?;
 
     let spec = with(scenario.spec(), &[Synchronization::Full], ExistingTables::Proceed);
-    scenario.create_another(spec).await?;
+    scenario.create(spec).await?;
     finish_by_itself(&scenario).await?;
     compare::assert_equal(&scenario.source, &scenario.destination).await?;
     compare::assert_same_answer(&scenario.source, &scenario.destination, OBJECTS).await?;
@@ -144,7 +144,7 @@ async fn changes_alone_begin_where_the_task_begins() -> Result<()> {
         database.run("TRUNCATE parent, child, loose; INSERT INTO parent VALUES (1), (2)").await?;
     }
     let spec = with(scenario.spec(), &[Synchronization::Incremental], ExistingTables::Proceed);
-    scenario.create_another(spec).await?;
+    scenario.create(spec).await?;
     scenario.run_until(TaskState::Incremental).await?;
     scenario.source.run("UPDATE parent SET m = 'high' WHERE id = 1; DELETE FROM parent WHERE id = 2").await?;
     scenario.source.run("INSERT INTO loose VALUES (1, 'x'), (1, 'x')").await?;
