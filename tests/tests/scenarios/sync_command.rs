@@ -153,7 +153,7 @@ async fn a_bad_task_file_is_refused_and_the_field_named() -> Result<()> {
         ("unknown", "objectz: {}\n", &["objectz"][..]),
         ("nested", "retry: {connexion: 10m}\n", &["connexion"]),
         ("range", "retry: {connection: 1m}\n", &["retry.connection", "10"]),
-        ("unsupported", "objects:\n  include: [{table: public.t, where: \"a > 1\"}]\n", &["where"]),
+        ("unsupported", "objects:\n  include: [{table: public.t, merge: true}]\n", &["merge"]),
         ("both", "source: {agent: a, endpoint: e}\n", &["source"]),
         ("syntax", "objects: [\n", &["syntax.yaml"]),
     ] {
