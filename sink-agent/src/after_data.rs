@@ -137,7 +137,7 @@ impl Work {
         outward: &mpsc::Sender<v1::ObjectResult>,
     ) -> Result<(), Error> {
         let waited: HashSet<ObjectKey> = schema::after_data(&self.model).collect();
-        for row in store::object_rows(&records.client, &self.claim.task_id).await? {
+        for row in records.rows().await? {
             if row.is_settled() && waited.contains(&row.key) {
                 // Nobody listens any more where the session has ended.
                 let _ = outward.send(row.result()).await;
@@ -153,14 +153,15 @@ impl Work {
         records: &Records<'_>,
         outward: &mpsc::Sender<v1::ObjectResult>,
     ) -> Result<(), Error> {
-        let settled = records.keys(ObjectRow::is_settled).await?;
-        let intended = records.keys(|row| !row.is_settled()).await?;
+        let (settled, intended): (Vec<ObjectRow>, Vec<ObjectRow>) =
+            records.rows().await?.into_iter().partition(ObjectRow::is_settled);
+        let (settled, intended) = (keys(settled), keys(intended));
         let create = async |results: Results| {
             schema::create_after_data(client, &self.model, &settled, &intended, self.replica_role, &results)
                 .await
         };
         let created = records.keep(outward, create).await?;
-        let failed = records.keys(ObjectRow::has_failed).await?;
+        let failed = keys(records.rows().await?.into_iter().filter(ObjectRow::has_failed));
         let refresh = async |results: Results| schema::refresh(client, &self.model, &failed, &results).await;
         records.keep(outward, refresh).await?;
         if created > 0 {
@@ -179,9 +180,8 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
-    async fn keys(&self, which: impl Fn(&ObjectRow) -> bool) -> Result<HashSet<ObjectKey>, Error> {
-        let rows = store::object_rows(&self.client, &self.claim.task_id).await?;
-        Ok(rows.into_iter().filter(which).map(|row| row.key).collect())
+    async fn rows(&self) -> Result<Vec<ObjectRow>, Error> {
+        store::object_rows(&self.client, &self.claim.task_id).await
     }
 
     /// Makes objects, and records and passes on each result as it comes; returns how many there were.
@@ -211,6 +211,10 @@ impl Records<'_> {
         made.context("create the objects that wait for the rows")?;
         count
     }
+}
+
+fn keys(rows: impl IntoIterator<Item = ObjectRow>) -> HashSet<ObjectKey> {
+    rows.into_iter().map(|row| row.key).collect()
 }
 
 /// The objects that have failed, with their statements.
