@@ -10,6 +10,7 @@ const FILES: &[&str] = &[
     "strait/v1/task.proto",
     "strait/v1/control.proto",
     "strait/v1/data.proto",
+    "strait/v1/token.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

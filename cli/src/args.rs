@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use strait_runtime::security::ClientSecurityOptions;
 use strait_runtime::telemetry::TelemetryOptions;
 
 use crate::output::OutputFormat;
@@ -41,8 +42,24 @@ pub enum Command {
         #[command(subcommand)]
         command: TaskCommand,
     },
+    /// Make, list and revoke the tokens that scripts call the coordinator with
+    #[command(arg_required_else_help = true)]
+    Token {
+        /// What to do with which token.
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Make a private authority, and certificates for the parts
+    #[command(after_help = "\
+The authority's key, ca.key, can sign a certificate for anything: it stays with
+you. Each part gets ca.pem and its own two files. A certificate that is made
+again counts from the next connection on; nothing has to be restarted.
+
+Example:
+  strait certs --directory certs --coordinator main --source-agent eu-1 --sink-agent us-1 --operator me")]
+    Certs(CertsArgs),
     /// List the agents that a coordinator knows
-    #[command(after_help = "Example:\n  strait agents --coordinator http://127.0.0.1:7400")]
+    #[command(after_help = "Example:\n  strait agents --coordinator https://coordinator.example:7400")]
     Agents(Remote),
     /// List the databases that the agents offer; a task names them by agent and endpoint
     #[command(after_help = "Example:\n  strait endpoints --output yaml")]
@@ -53,9 +70,69 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct Remote {
     /// Where the coordinator listens
-    #[arg(long, value_name = "URI", env = "STRAIT_COORDINATOR", default_value = "http://127.0.0.1:7400")]
+    #[arg(long, value_name = "URI", env = "STRAIT_COORDINATOR", default_value = "https://127.0.0.1:7400")]
     pub coordinator: String,
+    /// How it is spoken with.
+    #[command(flatten)]
+    pub security: ClientSecurityOptions,
+    /// A file with an operator's token, which does in place of a certificate; or the token itself in STRAIT_TOKEN
+    #[arg(long, value_name = "FILE", env = "STRAIT_TOKEN_FILE", help_heading = "Security")]
+    pub token_file: Option<PathBuf>,
     /// How to print the answer
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+}
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it, once and for all: the coordinator keeps a hash of it
+    #[command(after_help = "Example:\n  STRAIT_TOKEN=$(strait token create ci)")]
+    Create {
+        /// What it is known by
+        name: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        remote: Remote,
+    },
+    /// List the tokens
+    List {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        remote: Remote,
+    },
+    /// Let a token count no more
+    Revoke {
+        /// What it is known by
+        name: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        remote: Remote,
+    },
+}
+
+/// Options of `strait certs`.
+#[derive(Debug, Args)]
+pub struct CertsArgs {
+    /// Where the authority is, and where certificates are written
+    #[arg(long, short, value_name = "DIR", default_value = "certs")]
+    pub directory: PathBuf,
+    /// A coordinator's certificate; the name tells several apart
+    #[arg(long, value_name = "NAME")]
+    pub coordinator: Vec<String>,
+    /// A source-agent's certificate; the name is the one that tasks use
+    #[arg(long, value_name = "NAME")]
+    pub source_agent: Vec<String>,
+    /// A sink-agent's certificate; the name is the one that tasks use
+    #[arg(long, value_name = "NAME")]
+    pub sink_agent: Vec<String>,
+    /// An operator's certificate
+    #[arg(long, value_name = "NAME")]
+    pub operator: Vec<String>,
+    /// How long the certificates count
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// How to print what was written
     #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     pub output: OutputFormat,
 }

@@ -1,24 +1,45 @@
 //! The coordinator, as commands call it. This is where a gRPC status becomes a sentence.
 
-use std::time::Duration;
+use strait_proto::v1;
+use strait_proto::v1::task_service_client::TaskServiceClient;
+use strait_proto::v1::token_service_client::TokenServiceClient;
+use strait_runtime::security::{Expected, Security};
+use strait_runtime::serve::Dial;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
 
-use strait_proto::v1::{self, task_service_client::TaskServiceClient};
-use tonic::transport::{Channel, Endpoint};
-
+use crate::args::Remote;
 use crate::error::Error;
 
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an open watch is probed, so that a coordinator that vanished is noticed.
-const KEEPALIVE: Duration = Duration::from_secs(20);
 /// A task of many thousand tables carries a result for each of their objects, some 200 bytes each.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// The variable that holds an operator's token.
+const TOKEN_ENVIRONMENT: &str = "STRAIT_TOKEN";
 
 /// A connection to a coordinator. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Coordinator {
     uri: String,
-    client: TaskServiceClient<Channel>,
+    client: TaskServiceClient<Calls>,
+    tokens: TokenServiceClient<Calls>,
+}
+
+type Calls = InterceptedService<Channel, Bearer>;
+
+/// Sends an operator's token with each call, where there is one.
+#[derive(Clone, Debug)]
+struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// The answers of a watch.
@@ -28,28 +49,42 @@ pub(crate) struct Watch {
 }
 
 impl Coordinator {
-    /// Connects.
-    pub(crate) async fn connect(uri: &str) -> Result<Self, Error> {
-        let unusable =
-            |message: &str| Error::CoordinatorUri { uri: uri.to_owned(), message: message.to_owned() };
-        let endpoint = Endpoint::from_shared(uri.to_owned())
-            .map_err(|_| unusable("this is not a URI; write http://host:port"))?;
-        match endpoint.uri().scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(unusable("TLS is not supported yet by this version; write http://host:port"));
-            }
-            _ => return Err(unusable("write http://host:port")),
-        }
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE)
+    /// Connects as the command line says.
+    pub(crate) async fn connect(remote: &Remote) -> Result<Self, Error> {
+        let security = remote.security.resolve(&remote.coordinator)?;
+        Self::dial(&remote.coordinator, &security, bearer(remote)?).await
+    }
+
+    /// Connects to a coordinator within this process.
+    pub(crate) async fn in_process(uri: &str) -> Result<Self, Error> {
+        Self::dial(uri, &Security::PlainText, Bearer(None)).await
+    }
+
+    async fn dial(uri: &str, security: &Security, bearer: Bearer) -> Result<Self, Error> {
+        let dial = Dial::new(uri, security, Expected::coordinator())
+            .map_err(|error| Error::CoordinatorUri { uri: uri.to_owned(), message: error.to_string() })?;
+        let channel = dial
             .connect()
             .await
             .map_err(|error| Error::Unreachable { uri: uri.to_owned(), reason: innermost(&error) })?;
-        let client = TaskServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { uri: uri.to_owned(), client })
+        let client = TaskServiceClient::with_interceptor(channel.clone(), bearer.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX);
+        let tokens = TokenServiceClient::with_interceptor(channel, bearer);
+        Ok(Self { uri: uri.to_owned(), client, tokens })
+    }
+
+    pub(crate) async fn create_token(&self, name: &str) -> Result<v1::CreateTokenResponse, Error> {
+        let request = v1::CreateTokenRequest { name: name.to_owned() };
+        self.answer(self.tokens.clone().create_token(request).await)
+    }
+
+    pub(crate) async fn tokens(&self) -> Result<Vec<v1::TokenInfo>, Error> {
+        Ok(self.answer(self.tokens.clone().list_tokens(v1::ListTokensRequest {}).await)?.tokens)
+    }
+
+    pub(crate) async fn revoke_token(&self, name: &str) -> Result<(), Error> {
+        let request = v1::RevokeTokenRequest { name: name.to_owned() };
+        self.answer(self.tokens.clone().revoke_token(request).await).map(drop)
     }
 
     pub(crate) async fn create(&self, request: v1::CreateTaskRequest) -> Result<v1::Task, Error> {
@@ -173,6 +208,24 @@ fn refused(uri: &str, status: tonic::Status) -> Error {
         }
         _ => Error::Refused(Box::new(status)),
     }
+}
+
+/// The token of the command line, as it is sent.
+fn bearer(remote: &Remote) -> Result<Bearer, Error> {
+    // The token itself is no flag: a command line is for all to see.
+    let from_environment = || std::env::var(TOKEN_ENVIRONMENT).ok().filter(|token| !token.is_empty());
+    let token = match &remote.token_file {
+        Some(path) => {
+            Some(std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.clone(), source })?)
+        }
+        None => from_environment(),
+    };
+    let Some(token) = token else { return Ok(Bearer(None)) };
+    let mut value = MetadataValue::try_from(format!("Bearer {}", token.trim())).map_err(|_| {
+        Error::Argument { argument: "token-file", message: "holds something else than a token".to_owned() }
+    })?;
+    value.set_sensitive(true);
+    Ok(Bearer(Some(value)))
 }
 
 /// The last reason of a chain: "connection refused" rather than "transport error".

@@ -38,6 +38,18 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error("write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What the coordinator shall be called with cannot be used.
+    #[error("call the coordinator")]
+    Security(#[from] strait_runtime::security::SecurityError),
     /// A task file is wrong.
     #[error("{path} is not a task file that this version carries out\n{source}")]
     Document {
@@ -153,7 +165,7 @@ impl Error {
     pub fn remedy(&self) -> Option<String> {
         let text = match self {
             Self::Unreachable { .. } => {
-                "start it with `strait-coordinator --store FILE`, or say where it is with \
+                "start it with `strait-coordinator --config FILE`, or say where it is with \
                                          --coordinator URI or STRAIT_COORDINATOR"
             }
             Self::Refused(status) if status.code() == tonic::Code::NotFound => {
@@ -268,7 +280,7 @@ mod tests {
         assert_eq!(
             error.report().to_string(),
             "strait: the coordinator at http://127.0.0.1:7400 does not answer: refused\n\
-             what to do: start it with `strait-coordinator --store FILE`, or say where it is with \
+             what to do: start it with `strait-coordinator --config FILE`, or say where it is with \
              --coordinator URI or STRAIT_COORDINATOR"
         );
         let error = Error::Refused(Box::new(tonic::Status::not_found("no task x")));

@@ -10,6 +10,7 @@
 )]
 
 mod args;
+pub mod certs;
 mod client;
 mod commands;
 mod document;
@@ -19,7 +20,7 @@ mod report;
 mod sync;
 mod view;
 
-pub use args::{Cli, Command, OneTask, Remote, SyncArgs, SyncOutput, TaskCommand};
+pub use args::{Cli, Command, OneTask, Remote, SyncArgs, SyncOutput, TaskCommand, TokenCommand};
 pub use document::{DocumentError, Form, Problem, parse as parse_document};
 pub use error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Error, Report};
 pub use output::OutputFormat;
@@ -32,6 +33,8 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
         Command::Sync(args) => Box::pin(sync::run(*args)).await,
         Command::Task { command } => Box::pin(commands::task(command)).await,
+        Command::Token { command } => commands::token(command).await,
+        Command::Certs(args) => certs::run(&args),
         Command::Agents(remote) => commands::agents(&remote).await,
         Command::Endpoints(remote) => commands::endpoints(&remote).await,
     }

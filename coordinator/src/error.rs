@@ -15,6 +15,12 @@ pub(crate) enum RequestError {
     /// More than one task has this name.
     #[error("{} tasks are called {name:?}; use an id: {}", ids.len(), join(ids, ", "))]
     Ambiguous { name: String, ids: Vec<TaskId> },
+    /// No token has this name.
+    #[error("there is no token {0:?}")]
+    NoToken(String),
+    /// A name that has to be the only one of its kind is not.
+    #[error("{0}")]
+    Taken(String),
     /// Fields are wrong.
     #[error("{}", join(.0, "; "))]
     Invalid(Vec<Problem>),

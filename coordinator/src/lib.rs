@@ -19,6 +19,7 @@ mod store;
 mod supervise;
 mod task;
 mod timings;
+mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,26 +27,31 @@ use std::time::Duration;
 
 use strait_proto::v1::control_service_server::ControlServiceServer;
 use strait_proto::v1::task_service_server::TaskServiceServer;
+use strait_proto::v1::token_service_server::TokenServiceServer;
 use strait_runtime::agent::CONTROL_MESSAGE_BYTES_MAX;
-use strait_runtime::serve::{Serve, ServeError};
+use strait_runtime::security::{Role, Security};
+use strait_runtime::serve::{Access, Serve, ServeError};
 use strait_runtime::{Shutdown, drain};
 use tokio::net::TcpListener;
 
-use api::{Control, Tasks};
+use api::{Control, TokenCalls};
 use registry::Registry;
 use store::{Store, StoreError};
 use supervise::Supervisor;
 use timings::Timings;
+use tokens::Tokens;
 
 /// How long tasks may take to store their last progress when the coordinator ends.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a coordinator needs to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The SQLite file that holds the tasks; created with its directory where it is missing. One coordinator
     /// uses it at a time.
     pub store: PathBuf,
+    /// How agents and operators are spoken with.
+    pub security: Security,
 }
 
 /// Why a coordinator could not run.
@@ -63,8 +69,8 @@ pub enum RunError {
 /// returns, the store can be opened again.
 ///
 /// # Errors
-/// When the store cannot be opened, is in use or was written by a newer version, or when the listener is not
-/// bound to a loopback address.
+/// When the store cannot be opened, is in use or was written by a newer version, or when the listener is neither bound to a
+/// loopback address nor served by TLS.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), RunError> {
     run_with(config, Timings::default(), listener, shutdown).await
 }
@@ -76,13 +82,14 @@ async fn run_with(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let store = Store::open(&config.store).await?;
-    let result = serve(store.clone(), timings, listener, shutdown).await;
+    let result = serve(store.clone(), config.security, timings, listener, shutdown).await;
     store.close().await;
     result
 }
 
 async fn serve(
     store: Store,
+    security: Security,
     timings: Timings,
     listener: TcpListener,
     shutdown: Shutdown,
@@ -91,16 +98,20 @@ async fn serve(
     // Whatever becomes of this future, no task is worked on without it.
     let stopping = stop.clone().drop_guard();
     let registry = Arc::new(Registry::default());
+    let tokens = Arc::new(Tokens::load(store.clone()).await?);
     let supervisor = Supervisor::start(store, registry.clone(), timings, stop.clone()).await?;
     let control = Control::new(supervisor.clone(), registry.clone(), stop);
-    let tasks = Tasks::new(supervisor.clone(), registry);
-    let served = Serve::new()
+    let tasks = api::Tasks::new(supervisor.clone(), registry);
+    let served = Serve::new(security)
         .add_service(
             ControlServiceServer::new(control)
                 .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX),
+            Access::roles(&[Role::SourceAgent, Role::SinkAgent]),
         )
-        .add_service(TaskServiceServer::new(tasks))
+        .add_service(TaskServiceServer::new(tasks), Access::operators())
+        .add_service(TokenServiceServer::new(TokenCalls(tokens.clone())), Access::operators())
+        .tokens(tokens)
         .run(listener, shutdown)
         .await;
     drop(stopping);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use strait_coordinator::Config;
 use strait_runtime::config::{self, CommonOptions, ConfigError};
+use strait_runtime::security::{Expected, SecurityOptions};
 use strait_runtime::{Shutdown, telemetry};
 use tokio::net::TcpListener;
 
@@ -16,6 +17,8 @@ use tokio::net::TcpListener;
 struct Options {
     #[command(flatten)]
     common: CommonOptions,
+    #[command(flatten)]
+    security: SecurityOptions,
     /// Where operators and agents reach it; without TLS only loopback addresses are accepted
     #[arg(long, value_name = "ADDRESS", env = "STRAIT_LISTEN", default_value = "127.0.0.1:7400")]
     listen: SocketAddr,
@@ -32,7 +35,8 @@ fn main() -> anyhow::Result<ExitCode> {
         let store = options.store.clone().or_else(default_store);
         let store =
             store.ok_or_else(|| ConfigError::invalid("store", "is required where HOME is not set"))?;
-        Ok((options, Config { store }))
+        let security = options.security.resolve(&Expected::coordinator())?;
+        Ok((options, Config { store, security }))
     });
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(run(&options, config))?;

@@ -12,6 +12,7 @@
 pub mod agent;
 mod backoff;
 pub mod config;
+pub mod security;
 pub mod serve;
 mod shutdown;
 pub mod telemetry;

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use strait_postgres::EndpointConfig;
+use strait_runtime::security::Security;
 
 /// The configuration of a sink-agent.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The name that tasks use.
     pub agent: String,
-    /// Where the coordinator is: `http://host:port`.
+    /// Where the coordinator is: `https://host:port`.
     pub coordinator: String,
+    /// How the other parts are spoken with.
+    pub security: Security,
     /// The databases that this agent writes, by the names that tasks use.
     pub endpoints: BTreeMap<String, EndpointConfig>,
-    /// Where source-agents reach this agent, `http://host:port`; none: the listener's own address.
+    /// Where source-agents reach this agent, `https://host:port`; none: the listener's own address.
     pub data_address: Option<String>,
     /// The directory where transactions are kept that have not committed, in files without a name. On a disk.
     pub spool: PathBuf,

@@ -41,6 +41,16 @@ pub enum Error {
     /// The caller does not know the secret of its epoch.
     #[error("the token does not belong to this assignment")]
     WrongToken,
+    /// The caller's certificate is that of another agent than the task's.
+    #[error(
+        "the task is assigned to source-agent {assigned}, and the certificate is of source-agent {given}"
+    )]
+    WrongAgent {
+        /// Whom the certificate names.
+        given: String,
+        /// Whom the coordinator assigned.
+        assigned: String,
+    },
     /// The caller is a zombie.
     #[error("epoch {given} is over: epoch {current} holds the task")]
     StaleEpoch {
@@ -115,7 +125,9 @@ impl Error {
                 (v1::FailureKind::Connection, false)
             }
             Self::NotNow(_) | Self::Protocol(_) => (v1::FailureKind::Other, false),
-            Self::WrongToken | Self::StaleEpoch { .. } => (v1::FailureKind::Other, true),
+            Self::WrongToken | Self::WrongAgent { .. } | Self::StaleEpoch { .. } => {
+                (v1::FailureKind::Other, true)
+            }
         };
         v1::Failure { kind: kind.into(), definite, cause: self.to_string(), remedy: String::new() }
     }
@@ -126,6 +138,7 @@ impl Error {
             Self::Database { .. } | Self::Refused(_) => Code::Internal,
             Self::NotAssigned { .. } | Self::NotOpen | Self::Stopped | Self::NotNow(_) => Code::Unavailable,
             Self::WrongToken => Code::Unauthenticated,
+            Self::WrongAgent { .. } => Code::PermissionDenied,
             Self::StaleEpoch { .. } => Code::FailedPrecondition,
             Self::Replaced => Code::Aborted,
             Self::Protocol(_) => Code::InvalidArgument,

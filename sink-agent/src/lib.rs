@@ -38,7 +38,8 @@ use std::sync::Arc;
 
 use strait_runtime::Shutdown;
 use strait_runtime::agent::{AgentError, run_agent};
-use strait_runtime::serve::{Serve, ServeError};
+use strait_runtime::security::Role;
+use strait_runtime::serve::{Access, Serve, ServeError};
 use tokio::net::TcpListener;
 
 pub use config::Config;
@@ -73,20 +74,24 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     let spool = Arc::new(SpoolSpace::new(config.spool, config.spool_bytes_max));
     let worker = SinkWorker {
         agent: config.agent,
-        data_address: config.data_address.unwrap_or_else(|| format!("http://{address}")),
+        data_address: config
+            .data_address
+            .unwrap_or_else(|| format!("{}://{address}", config.security.scheme())),
         endpoints: config.endpoints,
         registry: Arc::clone(&registry),
     };
     // Either one ending early takes the other along, and nobody else.
     let own = Shutdown::new();
     let serve = async {
-        let served =
-            Serve::new().add_service(Service::server(registry, spool)).run(listener, own.clone()).await;
+        let served = Serve::new(config.security.clone())
+            .add_service(Service::server(registry, spool), Access::roles(&[Role::SourceAgent]))
+            .run(listener, own.clone())
+            .await;
         own.trigger();
         served
     };
     let work = async {
-        let worked = run_agent(&config.coordinator, Arc::new(worker), own.clone()).await;
+        let worked = run_agent(&config.coordinator, &config.security, Arc::new(worker), own.clone()).await;
         own.trigger();
         worked
     };

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 use strait_runtime::config::{self, CommonOptions};
+use strait_runtime::security::{Expected, SecurityOptions};
 use strait_runtime::{Shutdown, telemetry};
 use strait_sink_agent::Config;
 use tokio::net::TcpListener;
@@ -20,11 +21,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Options {
     #[command(flatten)]
     common: CommonOptions,
+    #[command(flatten)]
+    security: SecurityOptions,
     /// The name that tasks use
     #[arg(long, env = "STRAIT_AGENT", value_name = "NAME")]
     agent: String,
     /// Where the coordinator is
-    #[arg(long, env = "STRAIT_COORDINATOR", value_name = "URI", default_value = "http://127.0.0.1:7400")]
+    #[arg(long, env = "STRAIT_COORDINATOR", value_name = "URI", default_value = "https://127.0.0.1:7400")]
     coordinator: String,
     /// Where to listen for source-agents
     #[arg(long, env = "STRAIT_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7401")]
@@ -41,12 +44,14 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let (options, endpoints) = config::load(&["endpoints"], |options: Options, tables| {
+    let (options, endpoints, security) = config::load(&["endpoints"], |options: Options, tables| {
         let endpoints = tables.entries("endpoints")?;
-        Ok((options, endpoints))
+        let security = options.security.resolve(&Expected::sink_agent(&options.agent))?;
+        Ok((options, endpoints, security))
     });
-    let Options { common, agent, coordinator, listen, data_address, spool, spool_bytes_max } = options;
-    let config = Config { agent, coordinator, endpoints, data_address, spool, spool_bytes_max };
+    let Options { common, security: _, agent, coordinator, listen, data_address, spool, spool_bytes_max } =
+        options;
+    let config = Config { agent, coordinator, security, endpoints, data_address, spool, spool_bytes_max };
     match run(&common, config, listen) {
         Ok(code) => code,
         Err(error) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use strait_postgres::ConnectionUri;
 use strait_proto::{Epoch, TaskId, v1};
+use strait_runtime::security::Peer;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,8 @@ pub(crate) struct Assignment {
     pub(crate) on_error: v1::OnError,
     pub(crate) stop: CancellationToken,
     token: String,
+    /// The only agent that may send for the task.
+    source_agent: String,
     /// Held while a session is opened, so that sessions come one after the other.
     session: tokio::sync::Mutex<Option<Arc<Session>>>,
     /// The same for the tables that join the task.
@@ -51,6 +54,7 @@ impl Assignment {
         uri: ConnectionUri,
         stop: CancellationToken,
     ) -> Self {
+        let source_agent = assign.spec.as_ref().and_then(|spec| spec.source.as_ref());
         Self {
             task_id,
             epoch: Epoch(assign.epoch),
@@ -60,6 +64,7 @@ impl Assignment {
             on_error: assign.spec.as_ref().map(v1::TaskSpec::on_error).unwrap_or_default(),
             stop,
             token: assign.token.clone(),
+            source_agent: source_agent.map(|source| source.agent.clone()).unwrap_or_default(),
             session: tokio::sync::Mutex::new(None),
             joining: tokio::sync::Mutex::new(None),
         }
@@ -90,7 +95,8 @@ impl Assignment {
         self.session_of(joining).lock().await.clone().ok_or(Error::NotOpen)
     }
 
-    fn check(&self, caller: &v1::TaskSession) -> Result<(), Error> {
+    /// `peer` is whom the caller's certificate names; none without TLS.
+    fn check(&self, caller: &v1::TaskSession, peer: Option<&Peer>) -> Result<(), Error> {
         let given = Epoch(caller.epoch);
         if given < self.epoch {
             return Err(Error::StaleEpoch { given, current: self.epoch });
@@ -100,6 +106,9 @@ impl Assignment {
         }
         if !equal_in_constant_time(&self.token, &caller.token) {
             return Err(Error::WrongToken);
+        }
+        if let Some(peer) = peer.filter(|peer| peer.name != self.source_agent) {
+            return Err(Error::WrongAgent { given: peer.name.clone(), assigned: self.source_agent.clone() });
         }
         Ok(())
     }
@@ -122,23 +131,31 @@ impl Registry {
     }
 
     /// The assignment that a caller belongs to.
-    pub(crate) fn find(&self, caller: Option<&v1::TaskSession>) -> Result<Arc<Assignment>, Error> {
+    pub(crate) fn find(
+        &self,
+        caller: Option<&v1::TaskSession>,
+        peer: Option<&Peer>,
+    ) -> Result<Arc<Assignment>, Error> {
         let caller = caller.ok_or_else(|| Error::protocol("the call names no session"))?;
         let assignment = self.lock().get(&caller.task_id).cloned();
         let not_assigned =
             || Error::NotAssigned { task_id: caller.task_id.clone(), epoch: Epoch(caller.epoch) };
         let assignment = assignment.ok_or_else(not_assigned)?;
-        assignment.check(caller)?;
+        assignment.check(caller, peer)?;
         Ok(assignment)
     }
 
     /// The same, but waits a moment for an assignment that is on its way: the coordinator tells both agents
     /// at once.
-    pub(crate) async fn wait_for(&self, caller: Option<&v1::TaskSession>) -> Result<Arc<Assignment>, Error> {
+    pub(crate) async fn wait_for(
+        &self,
+        caller: Option<&v1::TaskSession>,
+        peer: Option<&Peer>,
+    ) -> Result<Arc<Assignment>, Error> {
         let mut changes = self.changes.subscribe();
         let found = tokio::time::timeout(ASSIGNMENT_WAIT, async {
             loop {
-                match self.find(caller) {
+                match self.find(caller, peer) {
                     Err(Error::NotAssigned { .. }) => {}
                     other => return other,
                 }
@@ -148,7 +165,7 @@ impl Registry {
             }
         })
         .await;
-        found.unwrap_or_else(|_| self.find(caller))
+        found.unwrap_or_else(|_| self.find(caller, peer))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Assignment>>> {
@@ -170,11 +187,15 @@ fn equal_in_constant_time(left: &str, right: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use strait_runtime::security::Role;
+
     use super::*;
 
     fn assignment(epoch: u64, token: &str) -> Arc<Assignment> {
         let task_id: TaskId = "abcdefghijkl".parse().unwrap();
-        let assign = v1::Assign { epoch, token: token.to_owned(), ..Default::default() };
+        let source = v1::EndpointReference { agent: "eu-1".to_owned(), ..Default::default() };
+        let spec = v1::TaskSpec { source: Some(source), ..Default::default() };
+        let assign = v1::Assign { epoch, token: token.to_owned(), spec: Some(spec), ..Default::default() };
         let uri: ConnectionUri = "postgres://u@localhost/d".parse().unwrap();
         Arc::new(Assignment::new(task_id, &assign, uri, CancellationToken::new()))
     }
@@ -186,15 +207,28 @@ mod tests {
     #[test]
     fn only_the_holder_of_the_current_epochs_secret_is_let_in() {
         let registry = Registry::default();
-        assert!(matches!(registry.find(Some(&caller(2, "s"))), Err(Error::NotAssigned { .. })));
+        assert!(matches!(registry.find(Some(&caller(2, "s")), None), Err(Error::NotAssigned { .. })));
         registry.insert(assignment(2, "s"));
-        assert!(registry.find(Some(&caller(2, "s"))).is_ok());
-        assert!(matches!(registry.find(Some(&caller(1, "s"))), Err(Error::StaleEpoch { .. })));
-        assert!(matches!(registry.find(Some(&caller(3, "s"))), Err(Error::NotAssigned { .. })));
+        assert!(registry.find(Some(&caller(2, "s")), None).is_ok());
+        assert!(matches!(registry.find(Some(&caller(1, "s")), None), Err(Error::StaleEpoch { .. })));
+        assert!(matches!(registry.find(Some(&caller(3, "s")), None), Err(Error::NotAssigned { .. })));
         for token in ["", "t", "ss"] {
-            assert!(matches!(registry.find(Some(&caller(2, token))), Err(Error::WrongToken)), "{token:?}");
+            assert!(
+                matches!(registry.find(Some(&caller(2, token)), None), Err(Error::WrongToken)),
+                "{token:?}"
+            );
         }
-        assert!(matches!(registry.find(None), Err(Error::Protocol(_))));
+        assert!(matches!(registry.find(None, None), Err(Error::Protocol(_))));
+    }
+
+    #[test]
+    fn only_the_agent_that_the_coordinator_assigned_is_let_in() {
+        let registry = Registry::default();
+        registry.insert(assignment(1, "s"));
+        let peer = |name: &str| Peer { role: Role::SourceAgent, name: name.to_owned() };
+        assert!(registry.find(Some(&caller(1, "s")), Some(&peer("eu-1"))).is_ok());
+        let other = registry.find(Some(&caller(1, "s")), Some(&peer("eu-2")));
+        assert!(matches!(other, Err(Error::WrongAgent { .. })));
     }
 
     #[test]
@@ -204,20 +238,21 @@ mod tests {
         registry.insert(Arc::clone(&older));
         registry.insert(Arc::clone(&newer));
         registry.remove(&older);
-        assert!(registry.find(Some(&caller(2, "b"))).is_ok());
+        assert!(registry.find(Some(&caller(2, "b")), None).is_ok());
         registry.remove(&newer);
-        assert!(registry.find(Some(&caller(2, "b"))).is_err());
+        assert!(registry.find(Some(&caller(2, "b")), None).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_waits_for_an_assignment_that_is_on_its_way() {
         let registry = Arc::new(Registry::default());
         let waiting = Arc::clone(&registry);
-        let found = tokio::spawn(async move { waiting.wait_for(Some(&caller(1, "a"))).await.map(|_| ()) });
+        let found =
+            tokio::spawn(async move { waiting.wait_for(Some(&caller(1, "a")), None).await.map(|_| ()) });
         tokio::task::yield_now().await;
         registry.insert(assignment(1, "a"));
         found.await.unwrap().unwrap();
-        let late = registry.wait_for(Some(&caller(2, "a"))).await;
+        let late = registry.wait_for(Some(&caller(2, "a")), None).await;
         assert!(matches!(late, Err(Error::NotAssigned { .. })));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use strait_proto::DATA_MESSAGE_BYTES_MAX;
 use strait_proto::v1::data_service_server::{DataService, DataServiceServer};
 use strait_proto::v1::{self, stream_changes_request};
+use strait_runtime::security::Peer;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -40,11 +41,13 @@ impl Service {
             .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
     }
 
+    /// The open session that a caller belongs to.
     async fn session(
         &self,
         caller: Option<&v1::TaskSession>,
+        peer: Option<&Peer>,
     ) -> Result<(Arc<Assignment>, Arc<Session>), Error> {
-        let assignment = self.registry.find(caller)?;
+        let assignment = self.registry.find(caller, peer)?;
         let session = assignment.open_session(caller.is_some_and(|caller| caller.joining)).await?;
         Ok((assignment, session))
     }
@@ -52,6 +55,7 @@ impl Service {
     async fn stream(
         &self,
         mut inbound: Streaming<v1::StreamChangesRequest>,
+        peer: Option<Peer>,
         replies: Replies,
     ) -> Result<(), Error> {
         let first = inbound.message().await.map_err(|_| Error::Stopped)?;
@@ -59,7 +63,7 @@ impl Service {
         else {
             return Err(Error::protocol("a change stream begins with OpenStream"));
         };
-        let (assignment, session) = self.session(open.session.as_ref()).await?;
+        let (assignment, session) = self.session(open.session.as_ref(), peer.as_ref()).await?;
         let source = open.source.unwrap_or_default();
         let stream = async {
             let client = session.connect().await?;
@@ -109,6 +113,12 @@ where
     Response::new(ReceiverStream::new(receiver))
 }
 
+/// Who calls, as the certificate has it, and with what.
+fn opened<T>(request: Request<T>) -> (Option<Peer>, T) {
+    let (_, mut extensions, message) = request.into_parts();
+    (extensions.remove(), message)
+}
+
 fn log(error: &Error) {
     let failure = error.failure();
     tracing::warn!(definite = failure.definite, error = failure.cause, "a call of the data plane failed");
@@ -129,20 +139,20 @@ impl DataService for Service {
         &self,
         request: Request<v1::OpenTaskRequest>,
     ) -> Result<Response<v1::OpenTaskResponse>, Status> {
-        let request = request.into_inner();
-        let opened = async {
-            let assignment = self.registry.wait_for(request.session.as_ref()).await?;
+        let (peer, request) = opened(request);
+        let claimed = async {
+            let assignment = self.registry.wait_for(request.session.as_ref(), peer.as_ref()).await?;
             open_task(&assignment, &request).await
         };
-        opened.await.map(Response::new).map_err(status)
+        claimed.await.map(Response::new).map_err(status)
     }
 
     async fn apply_schema(
         &self,
         request: Request<v1::ApplySchemaRequest>,
     ) -> Result<Response<Self::ApplySchemaStream>, Status> {
-        let request = request.into_inner();
-        let (_, session) = self.session(request.session.as_ref()).await.map_err(status)?;
+        let (peer, request) = opened(request);
+        let (_, session) = self.session(request.session.as_ref(), peer.as_ref()).await.map_err(status)?;
         Ok(streamed(RESULTS_MAX, |sender| async move {
             let relay = Relay::new(sender, |result| v1::ApplySchemaResponse { result: Some(result) });
             session.run(apply_schema(&session, request, &relay)).await
@@ -153,8 +163,8 @@ impl DataService for Service {
         &self,
         request: Request<v1::BeginTablesRequest>,
     ) -> Result<Response<v1::BeginTablesResponse>, Status> {
-        let request = request.into_inner();
-        let (_, session) = self.session(request.session.as_ref()).await.map_err(status)?;
+        let (peer, request) = opened(request);
+        let (_, session) = self.session(request.session.as_ref(), peer.as_ref()).await.map_err(status)?;
         session.run(begin_tables(&session, request)).await.map(Response::new).map_err(status)
     }
 
@@ -162,9 +172,9 @@ impl DataService for Service {
         &self,
         request: Request<Streaming<v1::CopyChunkRequest>>,
     ) -> Result<Response<v1::CopyChunkResponse>, Status> {
-        let mut inbound = request.into_inner();
+        let (peer, mut inbound) = opened(request);
         let header = copy::header(&mut inbound).await.map_err(status)?;
-        let (_, session) = self.session(header.session.as_ref()).await.map_err(status)?;
+        let (_, session) = self.session(header.session.as_ref(), peer.as_ref()).await.map_err(status)?;
         session.run(Box::pin(copy_chunk(&session, header, inbound))).await.map(Response::new).map_err(status)
     }
 
@@ -172,8 +182,8 @@ impl DataService for Service {
         &self,
         request: Request<v1::FinishTableRequest>,
     ) -> Result<Response<Self::FinishTableStream>, Status> {
-        let request = request.into_inner();
-        let (_, session) = self.session(request.session.as_ref()).await.map_err(status)?;
+        let (peer, request) = opened(request);
+        let (_, session) = self.session(request.session.as_ref(), peer.as_ref()).await.map_err(status)?;
         Ok(streamed(RESULTS_MAX, |sender| async move {
             let relay = Relay::new(sender, |result| v1::FinishTableResponse { result: Some(result) });
             session.run(finish_table(&session, &request, &relay)).await
@@ -184,8 +194,9 @@ impl DataService for Service {
         &self,
         request: Request<v1::JoinTablesRequest>,
     ) -> Result<Response<v1::JoinTablesResponse>, Status> {
-        let request = request.into_inner();
-        let (assignment, session) = self.session(request.session.as_ref()).await.map_err(status)?;
+        let (peer, request) = opened(request);
+        let (assignment, session) =
+            self.session(request.session.as_ref(), peer.as_ref()).await.map_err(status)?;
         if session.task_id().is_joining() {
             return Err(status(Error::protocol("the joining tables are asked about in the task's session")));
         }
@@ -197,8 +208,8 @@ impl DataService for Service {
         &self,
         request: Request<v1::SetSequencesRequest>,
     ) -> Result<Response<v1::SetSequencesResponse>, Status> {
-        let request = request.into_inner();
-        let (_, session) = self.session(request.session.as_ref()).await.map_err(status)?;
+        let (peer, request) = opened(request);
+        let (_, session) = self.session(request.session.as_ref(), peer.as_ref()).await.map_err(status)?;
         let set = async {
             let client = session.connect().await?;
             schema::set_sequences(&client, &request.values).await.context("set the sequences")
@@ -211,7 +222,9 @@ impl DataService for Service {
         &self,
         request: Request<Streaming<v1::StreamChangesRequest>>,
     ) -> Result<Response<Self::StreamChangesStream>, Status> {
-        let (service, inbound) = (self.clone(), request.into_inner());
-        Ok(streamed(REPLIES_MAX, |sender| async move { service.stream(inbound, Replies::new(sender)).await }))
+        let (service, (peer, inbound)) = (self.clone(), opened(request));
+        Ok(streamed(REPLIES_MAX, |sender| async move {
+            service.stream(inbound, peer, Replies::new(sender)).await
+        }))
     }
 }

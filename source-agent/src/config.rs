@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use strait_postgres::EndpointConfig;
+use strait_runtime::security::Security;
 
 /// The configuration of a source-agent.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The name that tasks use.
     pub agent: String,
-    /// Where the coordinator listens, `http://host:port`.
+    /// Where the coordinator listens, `https://host:port`.
     pub coordinator: String,
+    /// How the other parts are spoken with.
+    pub security: Security,
     /// The databases that this agent offers, by name.
     pub endpoints: BTreeMap<String, EndpointConfig>,
     /// Connections that one task copies tables with; also how many tables' indexes are built at once. At least 1.

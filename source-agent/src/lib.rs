@@ -49,6 +49,6 @@ use worker::SourceWorker;
 /// # Errors
 /// When the coordinator's address cannot be used.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
-    let coordinator = config.coordinator.clone();
-    run_agent(&coordinator, Arc::new(SourceWorker::new(config)), shutdown).await
+    let (coordinator, security) = (config.coordinator.clone(), config.security.clone());
+    run_agent(&coordinator, &security, Arc::new(SourceWorker::new(config)), shutdown).await
 }

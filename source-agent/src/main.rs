@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use strait_postgres::{ConnectionUri, EndpointConfig};
 use strait_runtime::config::{self, CommonOptions, ConfigError, parse_duration};
+use strait_runtime::security::{Expected, SecurityOptions};
 use strait_runtime::{Shutdown, telemetry};
 use strait_source_agent::Config;
 
@@ -20,11 +21,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Options {
     #[command(flatten)]
     common: CommonOptions,
+    #[command(flatten)]
+    security: SecurityOptions,
     /// The name that tasks use for this agent
     #[arg(long, env = "STRAIT_AGENT", value_name = "NAME")]
     agent: String,
     /// Where the coordinator listens
-    #[arg(long, env = "STRAIT_COORDINATOR", value_name = "URI", default_value = "http://127.0.0.1:7400")]
+    #[arg(long, env = "STRAIT_COORDINATOR", value_name = "URI", default_value = "https://127.0.0.1:7400")]
     coordinator: String,
     /// Connections that one task copies tables with
     #[arg(long, env = "STRAIT_COPY_CONNECTIONS", value_name = "COUNT", default_value_t = 4,
@@ -51,9 +54,11 @@ fn main() -> anyhow::Result<ExitCode> {
                 ConfigError::invalid(format!("endpoints.{name}.uri"), format!("is wrong: {error}"))
             })?;
         }
+        let security = options.security.resolve(&Expected::source_agent(&options.agent))?;
         let config = Config {
             agent: options.agent,
             coordinator: options.coordinator,
+            security,
             endpoints,
             copy_connections: options.copy_connections.into(),
             heartbeat: options.heartbeat,

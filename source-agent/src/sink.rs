@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use strait_proto::v1::{self, data_service_client::DataServiceClient};
 use strait_proto::{DATA_MESSAGE_BYTES_MAX, Lsn};
-use strait_runtime::serve;
+use strait_runtime::security::{Expected, Role, Security};
+use strait_runtime::serve::Dial;
 use strait_runtime::trace_context::SendTrace;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -47,10 +48,11 @@ impl Sink {
     /// `joining`: it is the tables that join the task that are claimed.
     pub(crate) async fn open(
         assign: &v1::Assign,
+        security: &Security,
         source: v1::SourceIdentity,
         joining: bool,
     ) -> Result<(Self, v1::OpenTaskResponse), RunError> {
-        let mut sink = Self::connect(assign, source, joining).await?;
+        let mut sink = Self::connect(assign, security, source, joining).await?;
         let deadline = Instant::now() + ASSIGNMENT_RACE;
         loop {
             match sink.claim().await {
@@ -64,17 +66,21 @@ impl Sink {
 
     async fn connect(
         assign: &v1::Assign,
+        security: &Security,
         source: v1::SourceIdentity,
         joining: bool,
     ) -> Result<Self, RunError> {
         let address = assign.data_address.clone();
-        let endpoint = serve::endpoint(&address).map_err(|error| {
+        let agent =
+            assign.spec.as_ref().and_then(|spec| spec.destination.as_ref()).map(|it| it.agent.clone());
+        let expected = Expected { role: Role::SinkAgent, name: agent };
+        let dial = Dial::new(&address, security, expected).map_err(|error| {
             RunError::definite(
                 format!("the sink-agent's data address: {error}"),
                 "Correct data-address there.",
             )
         })?;
-        let channel = endpoint.connect().await.map_err(|source| RunError::SinkConnect { address, source })?;
+        let channel = dial.connect().await.map_err(|source| RunError::SinkConnect { address, source })?;
         let client = DataServiceClient::with_interceptor(channel, SendTrace)
             .max_decoding_message_size(DATA_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(DATA_MESSAGE_BYTES_MAX);

@@ -105,6 +105,7 @@ impl SourceWorker {
             assign,
             reporter,
             tracker: tracker.clone(),
+            security: self.config.security.clone(),
             copy_connections: self.config.copy_connections.max(1),
             heartbeat: self.config.heartbeat,
             throttle,

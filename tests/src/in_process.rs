@@ -6,11 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use strait_postgres::EndpointConfig;
 use strait_runtime::Shutdown;
+use strait_runtime::security::Role;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::layout::{ENDPOINT, Layout, SINK_AGENT, SOURCE_AGENT, loopback};
+use crate::layout::{ENDPOINT, Layout, SINK_AGENT, SOURCE_AGENT};
 use crate::wait::patience;
 
 /// The running parts. They end in order at [`InProcess::stop`], and are dropped with their runtime otherwise.
@@ -29,15 +30,19 @@ impl InProcess {
         let shutdown = Shutdown::new();
         let mut parts = Vec::new();
 
-        let config = strait_coordinator::Config { store: directory.path().join("coordinator.sqlite") };
+        let config = strait_coordinator::Config {
+            store: directory.path().join("coordinator.sqlite"),
+            security: layout.security(Role::Coordinator)?,
+        };
         let run = strait_coordinator::run(config, listen(layout.coordinator_port).await?, shutdown.clone());
         parts.push(("coordinator", tokio::spawn(async move { run.await.context("run the coordinator") })));
 
         let config = strait_sink_agent::Config {
             agent: SINK_AGENT.to_owned(),
-            coordinator: loopback(layout.sink_to_coordinator),
+            coordinator: layout.address(layout.sink_to_coordinator),
+            security: layout.security(Role::SinkAgent)?,
             endpoints: endpoints(&layout.destination_uri),
-            data_address: Some(loopback(layout.source_to_sink)),
+            data_address: Some(layout.address(layout.source_to_sink)),
             spool: layout.spool.clone(),
             spool_bytes_max: layout.spool_bytes_max,
         };
@@ -46,7 +51,8 @@ impl InProcess {
 
         let config = strait_source_agent::Config {
             agent: SOURCE_AGENT.to_owned(),
-            coordinator: loopback(layout.source_to_coordinator),
+            coordinator: layout.address(layout.source_to_coordinator),
+            security: layout.security(Role::SourceAgent)?,
             endpoints: endpoints(&layout.source_uri),
             copy_connections: 4,
             heartbeat: layout.heartbeat,

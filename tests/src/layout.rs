@@ -3,11 +3,14 @@
 //! Every address can be led through a [`Proxy`](crate::proxy::Proxy), so that any one connection can be cut.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use strait_proto::v1;
+use strait_runtime::security::{Role, Security};
 
+use crate::certificates::Certificates;
 use crate::database::Database;
 use crate::server::free_port;
 
@@ -41,6 +44,8 @@ pub struct Layout {
     pub spool: PathBuf,
     /// How many bytes of them.
     pub spool_bytes_max: u64,
+    /// What the parts are known to each other by; none: they speak in plain text.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 impl Layout {
@@ -58,12 +63,27 @@ impl Layout {
             heartbeat: Duration::from_millis(500),
             spool: std::env::temp_dir(),
             spool_bytes_max: strait_sink_agent::Config::SPOOL_BYTES_MAX,
+            certificates: None,
         })
     }
 
     /// Where operators reach the coordinator.
     pub fn coordinator_uri(&self) -> String {
-        loopback(self.coordinator_port)
+        self.address(self.coordinator_port)
+    }
+
+    /// A port of loopback, as it is dialled.
+    pub(crate) fn address(&self, port: u16) -> String {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{port}")
+    }
+
+    /// How a part, or an operator, speaks.
+    pub fn security(&self, role: Role) -> Result<Security> {
+        match &self.certificates {
+            Some(certificates) => certificates.security(role),
+            None => Ok(Security::PlainText),
+        }
     }
 
     /// A task from the one endpoint to the other, for all of the source.
@@ -79,9 +99,4 @@ impl Layout {
             ..v1::TaskSpec::default()
         }
     }
-}
-
-/// `http://127.0.0.1:port`
-pub(crate) fn loopback(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
 }

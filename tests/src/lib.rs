@@ -4,6 +4,7 @@
 //! A scenario usually begins with [`Scenario`](scenario::Scenario): two fresh databases on the shared [`Pair`](pair::Pair)
 //! and Strait between them. What it asserts it reads from the databases themselves.
 
+pub mod certificates;
 pub mod compare;
 pub mod database;
 pub mod debian;

@@ -6,10 +6,11 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use strait_runtime::security::Role;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::layout::{ENDPOINT, Layout, SINK_AGENT, SOURCE_AGENT, loopback};
+use crate::layout::{ENDPOINT, Layout, SINK_AGENT, SOURCE_AGENT};
 use crate::usage;
 use crate::wait::{eventually, patience};
 
@@ -27,6 +28,14 @@ pub enum Part {
 impl Part {
     /// All three, in the order in which they are started.
     pub const ALL: [Self; 3] = [Self::Coordinator, Self::SinkAgent, Self::SourceAgent];
+
+    const fn role(self) -> Role {
+        match self {
+            Self::Coordinator => Role::Coordinator,
+            Self::SourceAgent => Role::SourceAgent,
+            Self::SinkAgent => Role::SinkAgent,
+        }
+    }
 
     const fn program(self) -> &'static str {
         match self {
@@ -197,7 +206,7 @@ impl Processes {
         let store = self.directory.path().join("coordinator.sqlite");
         fs::write(&configuration, configuration_of(part, layout, &store.to_string_lossy()))?;
         let log = File::options().create(true).append(true).open(self.file(part, "log"))?;
-        Command::new(program(part.program())?)
+        Command::new(program_path(part.program())?)
             .arg("--config")
             .arg(&configuration)
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
@@ -225,31 +234,37 @@ impl Processes {
 
 fn configuration_of(part: Part, layout: &Layout, store: &str) -> String {
     let endpoint = |uri: &str| format!("[endpoints.{ENDPOINT}]\nuri = {uri:?}\n");
-    match part {
+    let security = match &layout.certificates {
+        Some(certificates) => certificates.configuration(part.role()),
+        None => "plain-text = true\n".to_owned(),
+    };
+    let own = match part {
         Part::Coordinator => {
             format!("listen = \"127.0.0.1:{}\"\nstore = {store:?}\n", layout.coordinator_port)
         }
         Part::SourceAgent => format!(
             "agent = {SOURCE_AGENT:?}\ncoordinator = {:?}\nheartbeat = \"{}ms\"\n{}",
-            loopback(layout.source_to_coordinator),
+            layout.address(layout.source_to_coordinator),
             layout.heartbeat.as_millis(),
             endpoint(&layout.source_uri)
         ),
         Part::SinkAgent => format!(
             "agent = {SINK_AGENT:?}\ncoordinator = {:?}\nlisten = \"127.0.0.1:{}\"\ndata-address = {:?}\n\
              spool = {:?}\nspool-bytes-max = {}\n{}",
-            loopback(layout.sink_to_coordinator),
+            layout.address(layout.sink_to_coordinator),
             layout.sink_port,
-            loopback(layout.source_to_sink),
+            layout.address(layout.source_to_sink),
             layout.spool,
             layout.spool_bytes_max,
             endpoint(&layout.destination_uri)
         ),
-    }
+    };
+    // Tables come last in a file.
+    security + &own
 }
 
 /// Where cargo put a program of the workspace: beside the directory of this test executable.
-pub(crate) fn program(name: &str) -> Result<PathBuf> {
+pub fn program_path(name: &str) -> Result<PathBuf> {
     let executable = std::env::current_exe().context("find the test executable")?;
     let candidates = executable.ancestors().skip(1).take(2).map(|directory| directory.join(name));
     match candidates.clone().find(|path| path.is_file()) {
@@ -262,7 +277,12 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
 
 /// Runs the operator's command to its end.
 pub async fn strait(arguments: &[&str]) -> Result<std::process::Output> {
-    Command::new(program("strait")?).args(arguments).stdin(Stdio::null()).output().await.context("run strait")
+    Command::new(program_path("strait")?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("run strait")
 }
 
 /// Sends a signal to a process of ours.

@@ -1,11 +1,15 @@
 //! Two fresh databases with Strait between them: the frame of nearly every test.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use strait_proto::v1::{Task, TaskSpec, TaskState};
 
+use strait_runtime::security::Role;
+
+use crate::certificates::Certificates;
 use crate::compare;
 use crate::database::Database;
 use crate::footprint::{self, Footprint};
@@ -91,6 +95,14 @@ impl Scenario {
     pub async fn start_processes(&mut self) -> Result<()> {
         self.create_with_processes(self.layout.task()).await?;
         self.run_until(TaskState::Incremental).await
+    }
+
+    /// Lets the parts and the operator speak by TLS. To be called before they are started.
+    pub fn encrypt(&mut self) -> Result<Arc<Certificates>> {
+        let certificates = Arc::new(Certificates::new()?);
+        self.layout.certificates = Some(Arc::clone(&certificates));
+        self.tasks = Tasks::with(&self.layout.coordinator_uri(), &self.layout.security(Role::Operator)?)?;
+        Ok(certificates)
     }
 
     /// Starts the parts in this process and creates the task, but does not start it.

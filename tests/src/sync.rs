@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::processes::{Signal, program, send_signal};
+use crate::processes::{Signal, program_path, send_signal};
 use crate::wait::eventually;
 
 /// A `strait sync --output json` command line.
@@ -58,7 +58,7 @@ impl SyncCommand {
 
     /// Starts it.
     pub fn spawn(&self) -> Result<Running> {
-        let mut child = Command::new(program("strait")?)
+        let mut child = Command::new(program_path("strait")?)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

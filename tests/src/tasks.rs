@@ -9,7 +9,9 @@ use strait_proto::v1::{
     ObjectResult, PauseTaskRequest, PrecheckOutcome, PrecheckTaskRequest, ReleaseTaskRequest,
     ResumeTaskRequest, RetryObjectsRequest, StartTaskRequest, Task, TaskSpec, TaskState, UpdateTaskRequest,
 };
-use tonic::transport::{Channel, Endpoint};
+use strait_runtime::security::{Expected, Security};
+use strait_runtime::serve::Dial;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::layout::{SINK_AGENT, SOURCE_AGENT};
@@ -22,12 +24,15 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// A client of the coordinator at this URI, which need not run yet.
+    /// A client of the coordinator at this URI, which need not run yet, in plain text.
     pub fn at(coordinator: &str) -> Result<Self> {
-        let channel = Endpoint::from_shared(coordinator.to_owned())?
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(120))
-            .connect_lazy();
+        Self::with(coordinator, &Security::PlainText)
+    }
+
+    /// The same, speaking as `security` says.
+    pub fn with(coordinator: &str, security: &Security) -> Result<Self> {
+        let dial = Dial::new(coordinator, security, Expected::coordinator())?;
+        let channel = dial.call_timeout(Duration::from_secs(120)).connect_lazy();
         // The models of large schemas come with the task.
         Ok(Self { client: TaskServiceClient::new(channel).max_decoding_message_size(64 << 20) })
     }

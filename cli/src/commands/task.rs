@@ -49,13 +49,13 @@ pub(crate) async fn task(command: TaskCommand) -> Result<(), Error> {
 }
 
 async fn connect(task: &OneTask) -> Result<Coordinator, Error> {
-    Coordinator::connect(&task.remote.coordinator).await
+    Coordinator::connect(&task.remote).await
 }
 
 async fn create(file: &Path, client_token: String, remote: &Remote) -> Result<(), Error> {
     let spec = read_document(file, Form::Task)?;
     let request = v1::CreateTaskRequest { spec: Some(spec), client_token, ..Default::default() };
-    let task = Coordinator::connect(&remote.coordinator).await?.create(request).await?;
+    let task = Coordinator::connect(remote).await?.create(request).await?;
     print_changed(remote.output, &task)
 }
 
@@ -69,7 +69,7 @@ async fn dry_run(file: &Path, client_token: String, remote: &Remote) -> Result<(
         validate_only: true,
     };
     let view = CreateRequestView::from(&request);
-    let coordinator = Coordinator::connect(&remote.coordinator).await?;
+    let coordinator = Coordinator::connect(remote).await?;
     let task = coordinator.create(request).await?;
     let (plan, without_plan) = match coordinator.plan(spec).await {
         Ok(plan) => (Some(PlanView::from(plan)), None),
@@ -95,7 +95,7 @@ async fn retry_objects(task: &OneTask) -> Result<(), Error> {
 }
 
 async fn list(all: bool, remote: &Remote) -> Result<(), Error> {
-    let tasks = Coordinator::connect(&remote.coordinator).await?.list(all).await?;
+    let tasks = Coordinator::connect(remote).await?.list(all).await?;
     let views: Vec<TaskView> = tasks.iter().map(TaskView::from).collect();
     output::print(remote.output, &views, |views| output::tasks(views))
 }

@@ -16,7 +16,7 @@ use crate::error::Error;
 
 pub(crate) use plan::dry_run;
 pub(crate) use style::{WIDTH, clean, cut, indented};
-pub(crate) use tables::{agents, endpoints, events, objects, precheck, task, task_line, tasks};
+pub(crate) use tables::{agents, endpoints, events, objects, precheck, task, task_line, tasks, tokens};
 pub(crate) use units::{bytes, count, duration, latency, percent};
 
 /// How a command prints what it found.

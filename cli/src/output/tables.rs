@@ -6,7 +6,7 @@ use super::table::{Column, Table};
 use super::units::{bytes, count, duration, latency, percent};
 use crate::view::{
     AgentView, CopyView, EndpointView, EventView, FailureView, ObjectView, PrecheckView, RetryView, TaskView,
-    date_and_clock, now_us, seconds_until,
+    TokenView, date_and_clock, now_us, seconds_until,
 };
 
 /// How many tables and objects `show` lists; `--output json` has all of them.
@@ -40,6 +40,18 @@ pub(crate) fn tasks(tasks: &[TaskView]) -> String {
                 .map(latency)
                 .unwrap_or_default(),
         ]);
+    }
+    table.render()
+}
+
+/// `strait token list`.
+pub(crate) fn tokens(tokens: &[TokenView]) -> String {
+    if tokens.is_empty() {
+        return "no tokens; `strait token create NAME` makes one".to_owned();
+    }
+    let mut table = Table::new(&[("TOKEN", Column::Flexible), ("CREATED", Column::Left)]);
+    for token in tokens {
+        table.row([token.name.clone(), date_and_clock(token.created_at_us)]);
     }
     table.render()
 }

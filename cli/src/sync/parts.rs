@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use strait_postgres::EndpointConfig;
+use strait_runtime::security::Security;
 use strait_runtime::{Shutdown, drain};
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
@@ -45,7 +46,7 @@ impl Parts {
         let (sink_listener, _) = listen(SINK_AGENT).await?;
 
         let mut coordinator = JoinSet::new();
-        let config = strait_coordinator::Config { store };
+        let config = strait_coordinator::Config { store, security: Security::PlainText };
         let run = strait_coordinator::run(config, coordinator_listener, stop_coordinator.clone());
         coordinator.spawn(async { (COORDINATOR, run.await.map_err(Into::into)) });
 
@@ -53,6 +54,7 @@ impl Parts {
         let config = strait_sink_agent::Config {
             agent: AGENT.to_owned(),
             coordinator: coordinator_uri.clone(),
+            security: Security::PlainText,
             endpoints: endpoint(DESTINATION_ENDPOINT, destination),
             data_address: None,
             spool,
@@ -64,6 +66,7 @@ impl Parts {
         let config = strait_source_agent::Config {
             agent: AGENT.to_owned(),
             coordinator: coordinator_uri.clone(),
+            security: Security::PlainText,
             endpoints: endpoint(SOURCE_ENDPOINT, source),
             copy_connections: strait_source_agent::Config::COPY_CONNECTIONS,
             heartbeat: strait_source_agent::Config::HEARTBEAT,

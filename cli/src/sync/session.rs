@@ -70,7 +70,7 @@ impl<'a> Session<'a> {
         interrupt: &'a Shutdown,
         reporter: &'a mut Reporter,
     ) -> Result<Self, Error> {
-        let coordinator = Coordinator::connect(parts.coordinator_uri()).await?;
+        let coordinator = Coordinator::in_process(parts.coordinator_uri()).await?;
         let task_id = plan.task_id.as_str();
         let found = coordinator.find(task_id).await?;
         let mut last_event_id = 0;

@@ -16,6 +16,7 @@ mod progress;
 mod spec;
 mod task;
 mod time;
+mod token;
 
 pub(crate) use agent::{AgentView, EndpointView};
 pub(crate) use hops::{HopBytesView, HopsView, OldestView};
@@ -29,6 +30,7 @@ pub(crate) use progress::{
 pub(crate) use spec::{CreateRequestView, PatternView, RateLimitsView, SpecView};
 pub(crate) use task::{FailureView, RetryView, TaskView};
 pub(crate) use time::{clock, date_and_clock, now_us, rfc3339, seconds_until};
+pub(crate) use token::{NewTokenView, TokenView};
 
 /// Leaves out what is 0, which the wire uses for "not known".
 fn known_time(at_us: i64) -> Option<String> {

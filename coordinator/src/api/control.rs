@@ -17,6 +17,7 @@ use strait_proto::v1::control_service_server::ControlService;
 use strait_proto::v1::coordinator_message::Message as ToAgent;
 use strait_proto::v1::report::Report as Kind;
 use strait_proto::v1::{AgentMessage, CoordinatorMessage, Hello, Welcome};
+use strait_runtime::security::{Peer, Role};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,9 @@ pub(super) enum HelloError {
     /// It cannot be worked with.
     #[error("hello.{field}: {message}")]
     Invalid { field: &'static str, message: &'static str },
+    /// The certificate is another agent's.
+    #[error("the certificate is of {} {}, and the agent says that it is {} {}", found.role, found.name, key.side, key.name)]
+    Somebody { found: Peer, key: AgentKey },
     /// No room.
     #[error(transparent)]
     Full(#[from] TooManySessions),
@@ -78,9 +82,11 @@ impl ControlService for Control {
         &self,
         request: Request<Streaming<AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
         let mut incoming = request.into_inner();
         let hello = receive_hello(&mut incoming).await?;
         let key = check(&hello)?;
+        check_peer(&key, peer)?;
         let (sending, stream) = mpsc::channel(SENDING_MAX);
         let welcome = Welcome { version: env!("CARGO_PKG_VERSION").to_owned() };
         // The channel is empty and its other end is right here.
@@ -129,6 +135,20 @@ fn check(hello: &Hello) -> Result<AgentKey, HelloError> {
         return Err(invalid("data_address", "is required of a sink-agent: source-agents dial it"));
     }
     Ok(AgentKey { side, name: hello.agent.clone() })
+}
+
+/// An agent is who its certificate says; without TLS, who it says.
+fn check_peer(key: &AgentKey, peer: Option<Peer>) -> Result<(), HelloError> {
+    let role = match key.side {
+        Side::Source => Role::SourceAgent,
+        Side::Sink => Role::SinkAgent,
+    };
+    match peer {
+        Some(found) if found.role != role || found.name != key.name => {
+            Err(HelloError::Somebody { found, key: key.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Passes on what the agent says, until it leaves.

@@ -10,11 +10,11 @@ impl From<RequestError> for Status {
     fn from(error: RequestError) -> Self {
         let text = error.to_string();
         match error {
-            RequestError::NotFound(_) => Self::not_found(text),
+            RequestError::NotFound(_) | RequestError::NoToken(_) => Self::not_found(text),
             RequestError::Ambiguous { .. } | RequestError::Invalid(_) | RequestError::NotChangeable(_) => {
                 Self::invalid_argument(text)
             }
-            RequestError::Exists { .. } => Self::already_exists(text),
+            RequestError::Exists { .. } | RequestError::Taken(_) => Self::already_exists(text),
             RequestError::Refused(_) | RequestError::PrecheckRunning | RequestError::Agent(_) => {
                 Self::failed_precondition(text)
             }
@@ -36,6 +36,7 @@ impl From<HelloError> for Status {
         let text = error.to_string();
         match error {
             HelloError::Transport(status) => status,
+            HelloError::Somebody { .. } => Self::permission_denied(text),
             HelloError::Late => Self::deadline_exceeded(text),
             HelloError::Missing | HelloError::Invalid { .. } => Self::invalid_argument(text),
             HelloError::Full(TooManySessions) => Self::resource_exhausted(text),

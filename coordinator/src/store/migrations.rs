@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// `MIGRATIONS[n]` leads from version n to n + 1.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// What this program writes.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -46,6 +46,14 @@ CREATE TABLE event (
 ) STRICT;
 
 CREATE INDEX event_task ON event (task_id, event_id);
+"#;
+
+const VERSION_2: &str = r#"
+CREATE TABLE api_token (
+    name           TEXT PRIMARY KEY,
+    hash           BLOB NOT NULL UNIQUE,    -- SHA-256 of the token, which is kept nowhere
+    created_at_us  INTEGER NOT NULL
+) STRICT;
 "#;
 
 /// The version of the file; 0 for a new one.

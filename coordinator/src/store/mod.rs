@@ -7,6 +7,7 @@
 mod events;
 mod migrations;
 mod tasks;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use tasks::LoadedTask;
+pub(crate) use tokens::{StoredToken, TokenHash};
 
 /// How many accesses may wait for the thread.
 const QUEUE_MAX: usize = 256;

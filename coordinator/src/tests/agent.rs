@@ -41,7 +41,7 @@ impl Agent {
         };
         let (outgoing, sending) = mpsc::channel(16);
         outgoing.send(AgentMessage { message: Some(ToCoordinator::Hello(hello)) }).await.unwrap();
-        let mut client = ControlServiceClient::new(strait_runtime::serve::channel(address).unwrap());
+        let mut client = ControlServiceClient::new(super::channel(address));
         let session = within(client.session(ReceiverStream::new(sending))).await.unwrap();
         let mut agent = Self { side, outgoing, incoming: session.into_inner() };
         assert!(matches!(agent.next().await, Message::Welcome(_)));

@@ -19,6 +19,8 @@ use strait_proto::v1::{
     WatchTaskRequest,
 };
 use strait_runtime::Shutdown;
+use strait_runtime::security::{Expected, Security};
+use strait_runtime::serve::Dial;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::Status;
@@ -73,9 +75,9 @@ impl Coordinator {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
-        let config = Config { store: store_path(&directory) };
+        let config = Config { store: store_path(&directory), security: Security::PlainText };
         let running = tokio::spawn(run_with(config, timings, listener, shutdown.clone()));
-        let tasks = TaskServiceClient::new(strait_runtime::serve::channel(&address).unwrap());
+        let tasks = TaskServiceClient::new(channel(&address));
         Self { directory, timings, shutdown, running, address, tasks }
     }
 
@@ -219,6 +221,10 @@ fn spec() -> TaskSpec {
         destination: endpoint("us-1", "warehouse"),
         ..TaskSpec::default()
     }
+}
+
+fn channel(address: &str) -> Channel {
+    Dial::new(address, &Security::PlainText, Expected::coordinator()).unwrap().connect_lazy()
 }
 
 fn request(client_token: &str) -> CreateTaskRequest {

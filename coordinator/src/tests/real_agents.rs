@@ -58,7 +58,9 @@ impl Worker for Willing {
 
 fn spawn(coordinator: &Coordinator, side: Side, shutdown: &Shutdown) -> JoinHandle<()> {
     let (address, shutdown) = (coordinator.address.clone(), shutdown.clone());
-    tokio::spawn(async move { run_agent(address, Arc::new(Willing(side)), shutdown).await.unwrap() })
+    tokio::spawn(async move {
+        run_agent(address, &Security::PlainText, Arc::new(Willing(side)), shutdown).await.unwrap()
+    })
 }
 
 #[tokio::test]

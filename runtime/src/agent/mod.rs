@@ -30,9 +30,9 @@ use std::time::{Duration, Instant};
 use strait_proto::v1;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
-use crate::serve::{self, ChannelError};
+use crate::security::{Expected, Security};
+use crate::serve::{ChannelError, Dial};
 use crate::shutdown::drain;
 use crate::{Backoff, Shutdown};
 
@@ -85,7 +85,7 @@ pub enum AgentError {
     Coordinator(#[source] ChannelError),
 }
 
-/// Keeps a session with the coordinator at `coordinator` (`http://HOST:PORT`) until the shutdown, whatever
+/// Keeps a session with the coordinator at `coordinator` (`https://HOST:PORT`) until the shutdown, whatever
 /// becomes of single connections, and carries out what it asks. At the shutdown all runs are stopped, under a
 /// deadline of twenty seconds. Dropping the future aborts them.
 ///
@@ -93,22 +93,25 @@ pub enum AgentError {
 /// When the address cannot be one. A coordinator that does not answer is no error.
 pub async fn run_agent<W: Worker>(
     coordinator: impl fmt::Display,
+    security: &Security,
     worker: Arc<W>,
     shutdown: Shutdown,
 ) -> Result<(), AgentError> {
-    run_until(coordinator, worker, shutdown, STOP_DEADLINE).await
+    run_until(coordinator, security, worker, shutdown, STOP_DEADLINE).await
 }
 
 async fn run_until<W: Worker>(
     coordinator: impl fmt::Display,
+    security: &Security,
     worker: Arc<W>,
     shutdown: Shutdown,
     stop_deadline: Duration,
 ) -> Result<(), AgentError> {
-    let endpoint = serve::endpoint(&coordinator.to_string()).map_err(AgentError::Coordinator)?;
+    let dial = Dial::new(&coordinator.to_string(), security, Expected::coordinator())
+        .map_err(AgentError::Coordinator)?;
     let hub = Hub::new(worker);
     let _abort = hub.abort_on_drop();
-    let mut sessions = std::pin::pin!(sessions(&endpoint, &hub));
+    let mut sessions = std::pin::pin!(sessions(&dial, &hub));
     tokio::select! {
         never = &mut sessions => match never {},
         () = shutdown.cancelled() => {}
@@ -129,11 +132,11 @@ async fn stop<W: Worker>(hub: &Arc<Hub<W>>, deadline: Duration) {
     }
 }
 
-async fn sessions<W: Worker>(endpoint: &Endpoint, hub: &Arc<Hub<W>>) -> Infallible {
+async fn sessions<W: Worker>(dial: &Dial, hub: &Arc<Hub<W>>) -> Infallible {
     let mut backoff = Backoff::default();
     loop {
         let started = Instant::now();
-        let Err(error) = session::run(endpoint, hub).await;
+        let Err(error) = session::run(dial, hub).await;
         if started.elapsed() >= SETTLED && error.after_welcome() {
             backoff.reset();
         }

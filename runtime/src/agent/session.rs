@@ -11,11 +11,11 @@ use strait_proto::v1::{AgentMessage, CoordinatorMessage, Hello, Welcome};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
 
 use super::hub::Hub;
 use super::{CONTROL_MESSAGE_BYTES_MAX, Worker};
+use crate::serve::Dial;
 use crate::trace_context::SendTrace;
 
 /// How long the coordinator may take to answer Hello.
@@ -50,11 +50,8 @@ impl SessionError {
 }
 
 /// Holds one session as long as it lasts.
-pub(super) async fn run<W: Worker>(
-    endpoint: &Endpoint,
-    hub: &Arc<Hub<W>>,
-) -> Result<Infallible, SessionError> {
-    let channel = endpoint.connect().await.map_err(SessionError::Connect)?;
+pub(super) async fn run<W: Worker>(dial: &Dial, hub: &Arc<Hub<W>>) -> Result<Infallible, SessionError> {
+    let channel = dial.connect().await.map_err(SessionError::Connect)?;
     let client = ControlServiceClient::with_interceptor(channel, SendTrace)
         .max_decoding_message_size(CONTROL_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(CONTROL_MESSAGE_BYTES_MAX);

@@ -220,7 +220,7 @@ async fn an_address_that_cannot_be_dialled_is_an_error() {
     let (commands, _) = mpsc::channel(1);
     let worker = Arc::new(Script { runs, commands });
     for address in ["", "localhost", "https://localhost:1", "postgres://h"] {
-        let result = run_agent(address, Arc::clone(&worker), Shutdown::new()).await;
+        let result = run_agent(address, &Security::PlainText, Arc::clone(&worker), Shutdown::new()).await;
         assert!(matches!(result, Err(AgentError::Coordinator(_))), "{address}");
     }
 }

@@ -1,7 +1,8 @@
 //! A connection that can be cut off.
 //!
 //! The transport serves each connection in a task of its own that nobody can stop: after a missed drain
-//! deadline they would go on, in a process that hosts more than this server for as long as the process lives.
+//! deadline they would go on, in a process that hosts more than this server for as long as the process lives; and so
+//! would one on which nobody ever makes a call.
 
 use std::future::Future as _;
 use std::io;
@@ -9,25 +10,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// A socket whose reads and writes fail once its token is cancelled.
+/// A stream whose reads and writes fail once its token is cancelled.
 #[derive(Debug)]
-pub(super) struct Abortable {
-    stream: TcpStream,
+pub(super) struct Abortable<S> {
+    stream: S,
     aborted: Pin<Box<WaitForCancellationFutureOwned>>,
     token: CancellationToken,
 }
 
-impl Abortable {
-    pub(super) fn new(stream: TcpStream, token: CancellationToken) -> Self {
+impl<S> Abortable<S> {
+    pub(super) fn new(stream: S, token: CancellationToken) -> Self {
         Self { stream, aborted: Box::pin(token.clone().cancelled_owned()), token }
     }
 
     fn cut() -> io::Error {
-        io::Error::new(io::ErrorKind::ConnectionAborted, "cut off after the drain deadline")
+        io::Error::new(io::ErrorKind::ConnectionAborted, "cut off by the server")
     }
 
     fn check(&self) -> io::Result<()> {
@@ -35,15 +34,7 @@ impl Abortable {
     }
 }
 
-impl Connected for Abortable {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
-    }
-}
-
-impl AsyncRead for Abortable {
+impl<S: AsyncRead + Unpin> AsyncRead for Abortable<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -58,7 +49,7 @@ impl AsyncRead for Abortable {
     }
 }
 
-impl AsyncWrite for Abortable {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Abortable<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

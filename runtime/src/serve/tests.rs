@@ -6,11 +6,13 @@ use strait_proto::v1::{AgentMessage, CoordinatorMessage};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::*;
+use crate::security::Expected;
 
 const SERVICE: &str = "strait.v1.ControlService";
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -52,14 +54,19 @@ async fn start(drain_deadline: Duration) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
     let (service, shutdown) = (Silent::default(), Shutdown::new());
-    let serve =
-        Serve::new().add_service(ControlServiceServer::new(service.clone())).drain_deadline(drain_deadline);
+    let serve = Serve::new(Security::PlainText)
+        .add_service(ControlServiceServer::new(service.clone()), Access::operators())
+        .drain_deadline(drain_deadline);
     let served = tokio::spawn(serve.run(listener, shutdown.clone()));
     Running { uri, service, shutdown, served }
 }
 
+fn channel(uri: &str) -> Channel {
+    Dial::new(uri, &Security::PlainText, Expected::coordinator()).unwrap().connect_lazy()
+}
+
 async fn health(uri: &str, service: &str) -> Result<i32, Status> {
-    let mut client = HealthClient::new(channel(uri).unwrap());
+    let mut client = HealthClient::new(channel(uri));
     let request = HealthCheckRequest { service: service.into() };
     client.check(request).await.map(|response| response.into_inner().status)
 }
@@ -81,7 +88,7 @@ async fn reflection_names_the_services() {
     use tonic_reflection::pb::v1::{ServerReflectionRequest, ServiceResponse};
 
     let running = start(DEADLINE).await;
-    let mut client = ServerReflectionClient::new(channel(&running.uri).unwrap());
+    let mut client = ServerReflectionClient::new(channel(&running.uri));
     let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
@@ -104,7 +111,7 @@ async fn an_idle_server_ends_at_once() {
 #[tokio::test]
 async fn a_call_that_does_not_end_is_cut_off_at_the_deadline() {
     let running = start(Duration::from_millis(50)).await;
-    let mut client = ControlServiceClient::new(channel(&running.uri).unwrap());
+    let mut client = ControlServiceClient::new(channel(&running.uri));
     let mut stream = client.session(tokio_stream::pending()).await.unwrap().into_inner();
     running.service.called.notified().await;
     running.shutdown.trigger();
@@ -116,16 +123,17 @@ async fn a_call_that_does_not_end_is_cut_off_at_the_deadline() {
 #[tokio::test]
 async fn only_loopback_is_served_without_tls() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let error = Serve::new().run(listener, Shutdown::new()).await.unwrap_err();
+    let error = Serve::new(Security::PlainText).run(listener, Shutdown::new()).await.unwrap_err();
     assert!(matches!(error, ServeError::NotLoopback { .. }));
     assert!(error.to_string().contains("without TLS"), "{error}");
 }
 
 #[tokio::test]
 async fn addresses_are_checked_before_they_are_dialled() {
-    assert!(channel("http://localhost:7400").is_ok());
-    assert!(matches!(channel("https://localhost:7400"), Err(ChannelError::Tls { .. })));
-    for uri in ["", "localhost:7400", "localhost", "/path", "ftp://h", "http://"] {
-        assert!(matches!(channel(uri), Err(ChannelError::Address { .. })), "{uri}");
+    let dial = |uri: &str| Dial::new(uri, &Security::PlainText, Expected::coordinator());
+    assert!(dial("http://localhost:7400").is_ok());
+    assert!(matches!(dial("https://localhost:7400"), Err(ChannelError::Tls { .. })));
+    for uri in ["", "localhost:7400", "localhost", "/path", "ftp://h:1", "http://", "http://localhost"] {
+        assert!(matches!(dial(uri), Err(ChannelError::Address { .. })), "{uri}");
     }
 }

@@ -23,3 +23,6 @@ pub const METRIC_CONTROL_SESSIONS: &str = "strait.control.sessions";
 /// Counter: reports that never reached the coordinator, because it could not be reached for too long.
 /// Attribute `strait.report.kind`: progress, objects or notice.
 pub const METRIC_REPORTS_DROPPED: &str = "strait.control.reports_dropped";
+
+/// Counter: connections and calls that a server refused: unknown, not allowed, too many, too slow.
+pub const METRIC_REFUSED: &str = "strait.server.refused";

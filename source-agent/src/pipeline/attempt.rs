@@ -45,7 +45,8 @@ impl Run {
     ) -> Result<(), RunError> {
         let client = self.connect().await?;
         let (identity, replication) = self.source.identify(&client).await.during("identify the source")?;
-        let (sink, opened) = Sink::open(&self.assign, identity, self.newcomers.is_some()).await?;
+        let (sink, opened) =
+            Sink::open(&self.assign, &self.security, identity, self.newcomers.is_some()).await?;
         let attempt = Attempt { run: self, client: Arc::new(client), sink };
         let sink = attempt.sink.clone();
         match Box::pin(attempt.go_on(opened, replication, lease, marker, put_off)).await {

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use strait_proto::v1;
 use strait_runtime::Backoff;
+use strait_runtime::security::Security;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +44,8 @@ pub(crate) struct Run {
     pub(crate) reporter: Reporter,
     /// Everything that the run spawns, so that its end can be waited for.
     pub(crate) tracker: TaskTracker,
+    /// How the sink-agent is spoken with.
+    pub(crate) security: Security,
     pub(crate) copy_connections: usize,
     pub(crate) heartbeat: Duration,
     /// Changes while the run goes on.
@@ -76,6 +79,7 @@ impl Run {
             source,
             assign: v1::Assign { once: false, ..self.assign.clone() },
             selection: self.selection.clone(),
+            security: self.security.clone(),
             reporter: self.reporter.aside(),
             tracker: self.tracker.clone(),
             copy_connections: self.copy_connections,

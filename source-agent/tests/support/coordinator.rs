@@ -114,6 +114,7 @@ impl World {
         let config = Config {
             agent: "a".into(),
             coordinator: address.clone(),
+            security: strait_runtime::security::Security::PlainText,
             endpoints: BTreeMap::from([("e".to_owned(), endpoint)]),
             copy_connections: 3,
             heartbeat: Duration::from_millis(500),

@@ -46,6 +46,7 @@ mod peer_100_bugs;
 mod precheck;
 mod row_filter;
 mod schema;
+mod security;
 mod sequences;
 mod spine;
 mod streaming;

@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::super::*;
-use crate::serve::Serve;
+use crate::serve::{Access, Serve};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -173,7 +173,9 @@ pub(super) fn serve(
 ) -> JoinHandle<()> {
     let service = ControlServiceServer::new(Coordinator { sessions });
     let shutdown = shutdown.clone();
-    let serve = Serve::new().add_service(service).drain_deadline(Duration::from_millis(50));
+    let serve = Serve::new(Security::PlainText)
+        .add_service(service, Access::operators())
+        .drain_deadline(Duration::from_millis(50));
     tokio::spawn(async move { serve.run(listener, shutdown).await.unwrap() })
 }
 
@@ -191,8 +193,10 @@ impl Scene {
         let (coordinator, shutdown) = (Shutdown::new(), Shutdown::new());
         let serving = serve(listener, sessions_sender.clone(), &coordinator);
         let worker = Arc::new(Script { runs: run_sender, commands: command_sender });
-        let agent =
-            tokio::spawn(run_until(format!("http://{address}"), worker, shutdown.clone(), stop_deadline));
+        let stop = shutdown.clone();
+        let agent = tokio::spawn(async move {
+            run_until(format!("http://{address}"), &Security::PlainText, worker, stop, stop_deadline).await
+        });
         Self { address, coordinator, serving, sessions, sessions_sender, runs, commands, agent, shutdown }
     }
 

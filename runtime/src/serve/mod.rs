@@ -1,32 +1,42 @@
 //! Serving and dialling gRPC: the same transport settings at both ends, in one place.
 //!
-//! Every server has health and reflection, ends its connections in order within a deadline, and then ends
-//! them anyway. Without TLS a server only listens on the loopback interface: tokens and rows never cross a
-//! network in the clear.
+//! Every server has health and reflection, lets calls in by who makes them, ends its connections in order within a
+//! deadline, and then ends them anyway. Without TLS a server only listens on the loopback interface: tokens and
+//! rows never cross a network in the clear.
 
 mod abortable;
+mod admission;
+mod authorize;
+mod dial;
+mod refusals;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Endpoint, Server, Uri};
+use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::Shutdown;
+use crate::security::Security;
 use crate::shutdown::drain;
 use crate::trace_context::TraceCalls;
 
-use abortable::Abortable;
+use admission::Admission;
+use authorize::{Authorize, Rules};
+use refusals::Refusals;
+
+pub use authorize::{Access, Tokens};
+pub use dial::{ChannelError, Dial};
 
 /// How often an otherwise silent connection is probed.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -38,16 +48,13 @@ const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// The largest HTTP/2 frame that is accepted: a batch of changes then takes one.
 const FRAME_BYTES_MAX: u32 = 1024 * 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long calls may go on after a shutdown, where a server does not say otherwise.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
-/// The pause after a connection could not be accepted, for instance because the process has no file
-/// descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// A server in the making.
 #[derive(Debug)]
 pub struct Serve {
+    security: Security,
+    rules: Rules,
     routes: RoutesBuilder,
     service_names: Vec<&'static str>,
     health: HealthReporter,
@@ -60,7 +67,7 @@ pub enum ServeError {
     /// Without TLS, nothing but loopback will do.
     #[error(
         "refusing to serve on {address} without TLS: other machines could read and forge what passes; bind \
-         to 127.0.0.1 or [::1], and let a tunnel with TLS carry it to another machine"
+         to 127.0.0.1 or [::1], or give tls-ca, tls-certificate and tls-key in place of plain-text"
     )]
     NotLoopback {
         /// Where the listener is bound to.
@@ -80,16 +87,23 @@ pub enum ServeError {
 impl Serve {
     /// A server with nothing but health and reflection.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(security: Security) -> Self {
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut routes = Routes::builder();
         routes.add_service(health_service);
-        Self { routes, service_names: Vec::new(), health, drain_deadline: DRAIN_DEADLINE }
+        Self {
+            security,
+            rules: Rules::default(),
+            routes,
+            service_names: Vec::new(),
+            health,
+            drain_deadline: DRAIN_DEADLINE,
+        }
     }
 
-    /// Adds a service; its health is `SERVING` from the start until the shutdown.
+    /// Adds a service and who may call it; its health is `SERVING` from the start until the shutdown.
     #[must_use]
-    pub fn add_service<S>(mut self, service: S) -> Self
+    pub fn add_service<S>(mut self, service: S, access: Access) -> Self
     where
         S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
         S: NamedService + Clone + Send + Sync + 'static,
@@ -97,6 +111,14 @@ impl Serve {
     {
         self.routes.add_service(service);
         self.service_names.push(S::NAME);
+        self.rules.services.push((S::NAME, access));
+        self
+    }
+
+    /// Lets operators in by tokens as well as by certificates; so clients may connect that have none.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Arc<dyn Tokens>) -> Self {
+        self.rules.tokens = Some(tokens);
         self
     }
 
@@ -118,9 +140,12 @@ impl Serve {
     /// call that never ends by itself has to watch the shutdown too, or it is cut off at the deadline.
     ///
     /// # Errors
-    /// When the listener is not bound to a loopback address, or the server cannot start.
+    /// When the listener of a server without TLS is not bound to a loopback address, or the server cannot start.
     pub async fn run(mut self, listener: TcpListener, shutdown: Shutdown) -> Result<(), ServeError> {
-        let address = loopback_address(&listener)?;
+        let address = listener.local_addr().map_err(ServeError::Listener)?;
+        if matches!(self.security, Security::PlainText) && !address.ip().to_canonical().is_loopback() {
+            return Err(ServeError::NotLoopback { address });
+        }
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(strait_proto::FILE_DESCRIPTOR_SET)
             .build_v1()
@@ -131,17 +156,23 @@ impl Serve {
         let abort = CancellationToken::new();
         // Whatever becomes of this future, no connection outlives it.
         let _cut = abort.clone().drop_guard();
-        let connections = TcpIncoming::from(listener)
-            .with_nodelay(Some(true))
-            .with_keepalive(Some(KEEPALIVE_INTERVAL))
-            .then(pause_after_error)
-            .map(move |stream| stream.map(|stream| Abortable::new(stream, abort.clone())));
-        let service = TraceCalls::new(std::mem::take(&mut self.routes).routes().prepare());
+        let refusals = Arc::new(Refusals::default());
+        let admission = Admission {
+            security: self.security.clone(),
+            anonymous: self.rules.anonymous(),
+            refusals: Arc::clone(&refusals),
+            abort,
+        };
+        let connections = ReceiverStream::new(admission.accept(listener));
+        let routes = std::mem::take(&mut self.routes).routes().prepare();
+        let rules = Arc::new(std::mem::take(&mut self.rules));
+        let service = Authorize { inner: TraceCalls::new(routes), rules, refusals };
         let stopped = shutdown.clone();
         let served = server().serve_with_incoming_shutdown(service, connections, async move {
             stopped.cancelled().await;
         });
-        tracing::info!(%address, services = self.service_names.join(" "), "serving");
+        let tls = matches!(self.security, Security::Mutual(_));
+        tracing::info!(%address, tls, services = self.service_names.join(" "), "serving");
         self.until_drained(served, &shutdown).await
     }
 
@@ -170,66 +201,6 @@ impl Serve {
     }
 }
 
-impl Default for Serve {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The address cannot be dialled.
-#[derive(Debug, thiserror::Error)]
-pub enum ChannelError {
-    /// Not `http://host:port`.
-    #[error("{uri:?} is not an address to dial: expected http://HOST:PORT")]
-    Address {
-        /// As it was given.
-        uri: String,
-    },
-    /// TLS is not there yet.
-    #[error("cannot dial {uri}: TLS is not supported; use http:// with an address of this machine")]
-    Tls {
-        /// As it was given.
-        uri: Uri,
-    },
-}
-
-/// Where and how to dial: the servers' windows and keepalive, `TCP_NODELAY`, a timeout of ten seconds to
-/// connect.
-///
-/// # Errors
-/// When `uri` is not `http://HOST:PORT`.
-pub fn endpoint(uri: &str) -> Result<Endpoint, ChannelError> {
-    let address = || ChannelError::Address { uri: uri.to_owned() };
-    let parsed: Uri = uri.parse().map_err(|_| address())?;
-    match (parsed.scheme_str(), parsed.authority()) {
-        (Some("http"), Some(_)) => {}
-        (Some("https"), _) => return Err(ChannelError::Tls { uri: parsed }),
-        _ => return Err(address()),
-    }
-    let endpoint = Endpoint::from_shared(uri.to_owned()).map_err(|_| address())?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(KEEPALIVE_INTERVAL))
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES_MAX))
-}
-
-/// A channel to `uri` that connects at the first call and again whenever a call finds the connection broken.
-///
-/// # Errors
-/// When `uri` is not `http://HOST:PORT`.
-///
-/// # Panics
-/// Outside a Tokio runtime.
-pub fn channel(uri: &str) -> Result<Channel, ChannelError> {
-    endpoint(uri).map(|endpoint| endpoint.connect_lazy())
-}
-
 fn server() -> Server {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -237,24 +208,6 @@ fn server() -> Server {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
-}
-
-fn loopback_address(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
-    let address = listener.local_addr().map_err(ServeError::Listener)?;
-    if address.ip().to_canonical().is_loopback() {
-        Ok(address)
-    } else {
-        Err(ServeError::NotLoopback { address })
-    }
-}
-
-/// The transport asks for the next connection at once, whatever the error: without a pause it would spin.
-async fn pause_after_error<T>(accepted: std::io::Result<T>) -> std::io::Result<T> {
-    if let Err(error) = &accepted {
-        tracing::warn!(%error, "could not accept a connection");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
-    accepted
 }
 
 #[cfg(test)]
