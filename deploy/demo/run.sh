@@ -125,7 +125,7 @@ coordinator_port=$(free_port)
 sink_port=$(free_port)
 readonly source_uri=postgres://postgres@127.0.0.1:$source_port/shop
 readonly destination_uri=postgres://postgres@127.0.0.1:$destination_port/shop
-export STRAIT_COORDINATOR=http://127.0.0.1:$coordinator_port
+export STRAIT_COORDINATOR=https://127.0.0.1:$coordinator_port
 
 say "Two servers ($("$postgres/postgres" --version)), one with a shop of a million rows"
 start_server source "$source_port"
@@ -156,12 +156,21 @@ processes+=("$trade")
 
 # --- Strait --------------------------------------------------------------------------------------------------------
 
-say "Three processes, as in three zones"
+say "Three processes, as in three zones, and a certificate for each"
+strait certs --directory "$directory/certs" --coordinator main --source-agent eu-1 --sink-agent us-1 --operator me
+export STRAIT_TLS_CA=$directory/certs/ca.pem
+export STRAIT_TLS_CERTIFICATE=$directory/certs/operator-me.pem STRAIT_TLS_KEY=$directory/certs/operator-me.key
+identity() { # role-name
+    printf 'tls-ca = "%s"\ntls-certificate = "%s"\ntls-key = "%s"\n' \
+        "$STRAIT_TLS_CA" "$directory/certs/$1.pem" "$directory/certs/$1.key"
+}
 cat >"$directory/coordinator.toml" <<CONFIG
+$(identity coordinator-main)
 listen = "127.0.0.1:$coordinator_port"
 store = "$directory/coordinator.sqlite"
 CONFIG
 cat >"$directory/sink-agent.toml" <<CONFIG
+$(identity sink-agent-us-1)
 agent = "us-1"
 coordinator = "$STRAIT_COORDINATOR"
 listen = "127.0.0.1:$sink_port"
@@ -170,6 +179,7 @@ listen = "127.0.0.1:$sink_port"
 uri = "$destination_uri"
 CONFIG
 cat >"$directory/source-agent.toml" <<CONFIG
+$(identity source-agent-eu-1)
 agent = "eu-1"
 coordinator = "$STRAIT_COORDINATOR"
 heartbeat = "1s"
@@ -184,7 +194,8 @@ source:      {agent: eu-1, endpoint: shop}
 destination: {agent: us-1, endpoint: warehouse}
 TASK
 for program in coordinator sink-agent source-agent; do
-    "strait-$program" --config "$directory/$program.toml" >"$directory/$program.log" 2>&1 &
+    env -u STRAIT_TLS_CA -u STRAIT_TLS_CERTIFICATE -u STRAIT_TLS_KEY \
+        "strait-$program" --config "$directory/$program.toml" >"$directory/$program.log" 2>&1 &
     processes+=("$!")
     printf 'strait-%s runs as process %s\n' "$program" "$!"
 done
