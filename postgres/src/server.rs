@@ -29,6 +29,11 @@ impl ServerVersion {
         self.major() >= 14
     }
 
+    /// Whether standbys can keep a copy of a logical slot.
+    pub fn has_failover_slots(self) -> bool {
+        self.major() >= 17
+    }
+
     /// Whether each range type has its multirange type.
     pub fn has_multiranges(self) -> bool {
         self.major() >= 14

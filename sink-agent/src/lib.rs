@@ -16,6 +16,7 @@ mod after_data;
 mod apply;
 mod apply_schema;
 mod config;
+mod continuity;
 mod copy;
 mod error;
 mod foreign_keys;

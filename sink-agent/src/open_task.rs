@@ -5,7 +5,7 @@ use std::sync::Arc;
 use strait_postgres::Client;
 use strait_proto::{TaskId, v1};
 
-use crate::copy::other_cluster;
+use crate::continuity::changes_timeline;
 use crate::error::{Context as _, Error};
 use crate::join_tables::add_columns;
 use crate::registry::Assignment;
@@ -32,20 +32,28 @@ pub(crate) async fn open_task(
         claimed = claim(assignment, &task_id) => claimed?,
         () = assignment.stop.cancelled() => return Err(Error::Stopped),
     };
-    let (claim, progress) = claimed;
-    if let (Some(checkpoint), Some(source)) = (&progress.checkpoint, &request.source) {
-        let stands = checkpoint.source.clone().unwrap_or_default();
-        if stands.system_identifier != source.system_identifier {
-            return Err(other_cluster(&stands, source));
-        }
+    let Claimed { client, claim, progress } = claimed;
+    let Progress { mut checkpoint, tables, schema_applied, model } = progress;
+    if let (Some(checkpoint), Some(source)) = (&mut checkpoint, &request.source)
+        && changes_timeline(checkpoint, &tables, source, &request.history)?
+    {
+        tracing::info!(%task_id, timeline = source.timeline, "the source was failed over: going on along its new timeline");
+        store::set_timeline(&client, &claim, source.timeline).await?;
+        checkpoint.source = Some(source.clone());
     }
-    let Progress { checkpoint, tables, schema_applied, model } = progress;
     let session = Session::new(assignment.uri.clone(), claim, model, assignment.stop.clone());
     *open = Some(Arc::new(session));
     Ok(v1::OpenTaskResponse { checkpoint, tables, schema_applied })
 }
 
-async fn claim(assignment: &Assignment, task_id: &TaskId) -> Result<(Claim, Progress), Error> {
+/// A task that this agent holds now.
+struct Claimed {
+    client: Client,
+    claim: Claim,
+    progress: Progress,
+}
+
+async fn claim(assignment: &Assignment, task_id: &TaskId) -> Result<Claimed, Error> {
     let client = store::connect(&assignment.uri, task_id).await?;
     client.server().await.and_then(|server| server.require_supported()).context("look at the destination")?;
     refuse_recovery(&client).await?;
@@ -64,7 +72,7 @@ async fn claim(assignment: &Assignment, task_id: &TaskId) -> Result<(Claim, Prog
     };
     let mut progress = store::progress(&client, task_id).await?;
     add_columns(&client, &mut progress.tables).await?;
-    Ok((claim, progress))
+    Ok(Claimed { client, claim, progress })
 }
 
 /// A standby cannot be written; after a failover the address may lead to the wrong server for a while.

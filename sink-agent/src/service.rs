@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::apply::Stream;
 use crate::apply::replies::{REPLIES_MAX, Replies};
 use crate::apply_schema::apply_schema;
+use crate::continuity::require_same;
 use crate::copy::{self, begin_tables, copy_chunk, finish_table};
 use crate::error::{Context as _, Error};
 use crate::join_tables::join_tables;
@@ -71,9 +72,8 @@ impl Service {
             let mut progress = store::progress(&client, session.task_id()).await?;
             if let Some(stands) =
                 progress.checkpoint.as_ref().and_then(|checkpoint| checkpoint.source.as_ref())
-                && *stands != source
             {
-                return Err(copy::other_cluster(stands, &source));
+                require_same(stands, &source)?;
             }
             let uri = session.uri().clone();
             let (spool, on_error, mut lanes) =

@@ -32,6 +32,7 @@ pub(crate) struct Sink {
     client: DataServiceClient<InterceptedService<Channel, SendTrace>>,
     session: v1::TaskSession,
     source: v1::SourceIdentity,
+    history: Vec<v1::TimelineSwitch>,
 }
 
 /// What becomes of tables that stand at the destination, and of those that do not.
@@ -44,15 +45,16 @@ pub(crate) struct SchemaChoice {
 }
 
 impl Sink {
-    /// Connects and claims the task. `source` is the cluster that the positions of this attempt belong to;
-    /// `joining`: it is the tables that join the task that are claimed.
+    /// Connects and claims the task. `source` is the cluster that the positions of this attempt belong to, `history` what led
+    /// to it; `joining`: it is the tables that join the task that are claimed.
     pub(crate) async fn open(
         assign: &v1::Assign,
         security: &Security,
         source: v1::SourceIdentity,
+        history: Vec<v1::TimelineSwitch>,
         joining: bool,
     ) -> Result<(Self, v1::OpenTaskResponse), RunError> {
-        let mut sink = Self::connect(assign, security, source, joining).await?;
+        let mut sink = Self::connect(assign, security, source, history, joining).await?;
         let deadline = Instant::now() + ASSIGNMENT_RACE;
         loop {
             match sink.claim().await {
@@ -68,6 +70,7 @@ impl Sink {
         assign: &v1::Assign,
         security: &Security,
         source: v1::SourceIdentity,
+        history: Vec<v1::TimelineSwitch>,
         joining: bool,
     ) -> Result<Self, RunError> {
         let address = assign.data_address.clone();
@@ -90,12 +93,15 @@ impl Sink {
             token: assign.token.clone(),
             joining,
         };
-        Ok(Self { client, session, source })
+        Ok(Self { client, session, source, history })
     }
 
     async fn claim(&mut self) -> Result<v1::OpenTaskResponse, RunError> {
-        let request =
-            v1::OpenTaskRequest { session: Some(self.session.clone()), source: Some(self.source.clone()) };
+        let request = v1::OpenTaskRequest {
+            session: Some(self.session.clone()),
+            source: Some(self.source.clone()),
+            history: self.history.clone(),
+        };
         let answer = timeout(CLAIM_TIMEOUT, self.client.open_task(request)).await;
         let answer =
             answer.map_err(|_| RunError::connection("open the task: the sink-agent does not answer"))?;

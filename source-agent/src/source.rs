@@ -1,10 +1,19 @@
 //! One task's source: how to reach it, and the names of what the task makes there.
 
-use strait_postgres::replication::{ReplicationConnection, SystemIdentity};
+use strait_postgres::replication::{ReplicationConnection, SystemIdentity, TimelineSwitch};
 use strait_postgres::{Client, ConnectionUri, Error, PublicationName, SlotName};
 use strait_proto::{TaskId, v1};
 
 use crate::choices::{Carried, Parts};
+
+/// Which cluster a connection has reached.
+pub(crate) struct Identified {
+    pub(crate) identity: v1::SourceIdentity,
+    /// The ancestors of its timeline.
+    pub(crate) history: Vec<v1::TimelineSwitch>,
+    /// Where changes are to follow: a connection that can create a slot.
+    pub(crate) replication: Option<ReplicationConnection>,
+}
 
 /// The source database of a task.
 #[derive(Debug, Clone)]
@@ -56,17 +65,24 @@ impl Source {
     }
 
     /// Which cluster `client` is connected to. Where changes are to follow that is asked on a connection for replication, which
-    /// needs the right to it; it can create a slot afterwards.
-    pub(crate) async fn identify(
-        &self,
-        client: &Client,
-    ) -> Result<(v1::SourceIdentity, Option<ReplicationConnection>), Error> {
+    /// needs the right to it.
+    pub(crate) async fn identify(&self, client: &Client) -> Result<Identified, Error> {
         if !self.parts.incremental {
-            return Ok((Self::identify_by_sql(client).await?, None));
+            let identity = Self::identify_by_sql(client).await?;
+            return Ok(Identified { identity, history: Vec::new(), replication: None });
         }
         let mut replication = self.connect_replication().await?;
         let SystemIdentity { system_identifier, timeline, .. } = replication.identify_system().await?;
-        Ok((v1::SourceIdentity { system_identifier, timeline }, Some(replication)))
+        let history = replication.timeline_history(timeline).await?.into_iter();
+        let history = history.map(|TimelineSwitch { timeline, switch_lsn }| v1::TimelineSwitch {
+            timeline,
+            switch_lsn: switch_lsn.0,
+        });
+        Ok(Identified {
+            identity: v1::SourceIdentity { system_identifier, timeline },
+            history: history.collect(),
+            replication: Some(replication),
+        })
     }
 
     /// The same without the right to replicate.

@@ -36,6 +36,11 @@ impl Database {
         Ok(Self { server: Arc::clone(server), name, session: Mutex::new(None) })
     }
 
+    /// The same database on a server that has a copy of it, such as a standby.
+    pub fn on(&self, server: &Arc<Server>) -> Self {
+        Self { server: Arc::clone(server), name: self.name.clone(), session: Mutex::new(None) }
+    }
+
     /// The server that holds it.
     pub fn server(&self) -> &Arc<Server> {
         &self.server

@@ -235,12 +235,7 @@ impl Server {
     }
 
     fn initialise(options: ServerOptions, programs: PathBuf) -> Result<Self> {
-        let account = Account::for_servers()?;
-        let directory =
-            tempfile::Builder::new().prefix("strait-pg-").tempdir_in(account.temporary_root())?.keep();
-        let watchdog = Watchdog::over(&directory)?;
-        account.own(&directory)?;
-
+        let (account, directory, watchdog) = Self::new_directory()?;
         let data = directory.join("data");
         let mut initdb = account.command(&programs.join("initdb"));
         initdb.current_dir(&directory).arg("-D").arg(&data);
@@ -259,15 +254,78 @@ impl Server {
         }
 
         let port = free_port()?;
-        let mut lines = format!("\nport = {port}\nunix_socket_directories = '{}'\n", directory.display());
-        for (name, value) in &options.settings {
-            lines.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
-        }
-        let file = data.join("postgresql.conf");
-        let text = fs::read_to_string(&file)? + &lines;
-        fs::write(&file, text)?;
+        append_settings(&data, &[address(port, &directory), options.settings.clone()].concat())?;
         let databases = AtomicU64::new(1);
         Ok(Self { options, account, programs, directory, port, databases, _watchdog: watchdog })
+    }
+
+    /// Makes a standby of this server, which is stopped for it and started again, and waits until it follows.
+    ///
+    /// It follows through the physical slot `standby` and keeps copies of failover slots; `settings` are more for it.
+    pub async fn standby(&self, settings: &[(&str, &str)]) -> Result<Arc<Self>> {
+        let create = "SELECT pg_create_physical_replication_slot('standby', true)";
+        self.connect("postgres").await?.batch_execute(create).await.context("create the standby's slot")?;
+        self.stop(StopMode::Fast).await?;
+        let standby = self.duplicate()?;
+        self.start_again().await?;
+
+        let primary = format!("host=127.0.0.1 port={} user={SUPERUSER} dbname=postgres", self.port);
+        let follow = [
+            ("primary_conninfo", &*primary),
+            ("primary_slot_name", "standby"),
+            ("hot_standby_feedback", "on"),
+            ("sync_replication_slots", "on"),
+        ];
+        let settings: Vec<(String, String)> =
+            follow.iter().chain(settings).map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        append_settings(&standby.directory.join("data"), &settings)?;
+        let signal = standby.directory.join("data/standby.signal");
+        fs::write(&signal, "")?;
+        standby.account.own(&signal)?;
+        let standby = Arc::new(standby);
+        standby.start_again().await?;
+        eventually("the standby follows", patience(), async || {
+            let follows = "SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+            Ok((standby.connect("postgres").await?.query_opt(follows, &[]).await?).map(drop))
+        })
+        .await?;
+        Ok(standby)
+    }
+
+    /// Makes a primary of a standby.
+    pub async fn promote(&self) -> Result<()> {
+        self.control(&["promote", "-t", "60"]).await.context("promote the standby")
+    }
+
+    /// The same data in a directory of its own, behind another port. This server must be stopped.
+    fn duplicate(&self) -> Result<Self> {
+        let (account, directory, watchdog) = Self::new_directory()?;
+        let data = directory.join("data");
+        let output = account
+            .command(Path::new("cp"))
+            .arg("-a")
+            .arg(self.directory.join("data"))
+            .arg(&data)
+            .output()?;
+        if !output.status.success() {
+            bail!("copy the data directory: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let port = free_port()?;
+        append_settings(&data, &address(port, &directory))?;
+        let (options, programs) = (self.options.clone(), self.programs.clone());
+        // Names that this server has given out are in use there as well.
+        let databases = AtomicU64::new(self.databases.load(Ordering::Relaxed));
+        Ok(Self { options, account, programs, directory, port, databases, _watchdog: watchdog })
+    }
+
+    /// For the server's files; it goes with the watchdog.
+    fn new_directory() -> Result<(Account, PathBuf, Watchdog)> {
+        let account = Account::for_servers()?;
+        let directory =
+            tempfile::Builder::new().prefix("strait-pg-").tempdir_in(account.temporary_root())?.keep();
+        let watchdog = Watchdog::over(&directory)?;
+        account.own(&directory)?;
+        Ok((account, directory, watchdog))
     }
 
     async fn control(&self, arguments: &[&str]) -> Result<()> {
@@ -285,6 +343,24 @@ impl Server {
         let file = fs::read_to_string(self.directory.join("data/postmaster.pid")).ok()?;
         file.lines().next()?.trim().parse().ok()
     }
+}
+
+/// Where a server listens.
+fn address(port: u16, directory: &Path) -> Vec<(String, String)> {
+    let directory = directory.display().to_string();
+    vec![("port".to_owned(), port.to_string()), ("unix_socket_directories".to_owned(), directory)]
+}
+
+/// Adds settings to `postgresql.conf`; the last one wins.
+fn append_settings(data: &Path, settings: &[(String, String)]) -> Result<()> {
+    let file = data.join("postgresql.conf");
+    let mut text = fs::read_to_string(&file)?;
+    for (name, value) in settings {
+        text.push_str(&format!("\n{name} = '{}'", value.replace('\'', "''")));
+    }
+    text.push('\n');
+    fs::write(&file, text)?;
+    Ok(())
 }
 
 /// A port that nobody uses right now, from below the range that the system gives to outgoing connections: a server that

@@ -78,13 +78,14 @@ impl ReplicationConnection {
         slot: &SlotName,
         lifetime: SlotLifetime,
     ) -> Result<CreatedSlot, Error> {
-        let temporary = match lifetime {
-            SlotLifetime::Permanent => "",
-            SlotLifetime::Temporary => " TEMPORARY",
+        // EXPORT_SNAPSHOT is understood by every version; the other form, from 15 on, takes further options.
+        let (temporary, options) = match lifetime {
+            SlotLifetime::Permanent { failover: true } => ("", "(SNAPSHOT 'export', FAILOVER true)"),
+            SlotLifetime::Permanent { failover: false } => ("", "EXPORT_SNAPSHOT"),
+            SlotLifetime::Temporary => (" TEMPORARY", "EXPORT_SNAPSHOT"),
         };
-        // This form is understood by every version; from 15 on it is spelled (SNAPSHOT 'export') as well.
         let command = format!(
-            "CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput EXPORT_SNAPSHOT",
+            "CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput {options}",
             quote::identifier(slot.as_str())
         );
         let row = self.command_with_row(&command).await?;

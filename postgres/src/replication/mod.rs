@@ -55,7 +55,11 @@ pub struct SystemIdentity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotLifetime {
     /// Until it is dropped.
-    Permanent,
+    Permanent {
+        /// Standbys with `sync_replication_slots` keep a copy, from which the stream goes on after one was promoted. Servers
+        /// have this [from PostgreSQL 17](crate::ServerVersion::has_failover_slots).
+        failover: bool,
+    },
     /// Until its connection ends.
     Temporary,
 }

@@ -7,6 +7,7 @@ use strait_postgres::quote::qualified;
 use strait_proto::{Lsn, v1};
 
 use crate::apply::{Truncation, truncate};
+use crate::continuity::require_same;
 use crate::error::{Context as _, Error};
 use crate::session::Session;
 use crate::store::{self, BEGIN, in_transaction};
@@ -35,9 +36,7 @@ pub(crate) async fn begin_tables(
     in_transaction(client, BEGIN, async {
         // Locks the checkpoint first: nobody else holds the task from here on.
         let stands = store::begin_checkpoint(client, &claim, begin_lsn, &source).await?;
-        if stands != source {
-            return Err(other_cluster(&stands, &source));
-        }
+        require_same(&stands, &source)?;
         for table in &tables {
             let name = table.table_name();
             if adopted.contains(&name) {
@@ -81,26 +80,4 @@ async fn empty(client: &Client, name: &v1::TableName, created: &HashSet<v1::Tabl
     }
     let all = Truncation { tables: vec![name.clone()], conditions: Vec::new(), restart_identity: false };
     truncate(client, &all).await
-}
-
-/// A position of one cluster or timeline means nothing in another.
-pub(crate) fn other_cluster(stands: &v1::SourceIdentity, source: &v1::SourceIdentity) -> Error {
-    let cause = if stands.system_identifier == source.system_identifier {
-        format!(
-            "the source is on timeline {} now; the destination's position belongs to timeline {}: after a \
-             failover or a restore of the source it may lie on a history that was abandoned",
-            source.timeline, stands.timeline
-        )
-    } else {
-        format!(
-            "the source is another cluster (system identifier {}) than the one that the destination's \
-             position belongs to ({})",
-            source.system_identifier, stands.system_identifier
-        )
-    };
-    Error::refused(
-        cause,
-        "Point the task's source endpoint back to the cluster that it began with, or release the task and \
-         create it anew.",
-    )
 }

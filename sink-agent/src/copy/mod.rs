@@ -7,6 +7,6 @@ mod begin;
 mod chunk;
 mod finish;
 
-pub(crate) use begin::{begin_tables, other_cluster};
+pub(crate) use begin::begin_tables;
 pub(crate) use chunk::{copy_chunk, header};
 pub(crate) use finish::finish_table;

@@ -28,7 +28,7 @@ pub(crate) use objects::{
     ObjectKey, ObjectRow, adopt_tables, adopted_tables, created_tables, existing_tables, intend, object_rows,
     record_objects, record_retried,
 };
-pub(crate) use progress::{Progress, advance, progress, set_schema};
+pub(crate) use progress::{Progress, advance, progress, set_schema, set_timeline};
 pub(crate) use release::release;
 pub(crate) use stage::{has_stage, make_stage, merge_stage, stage_name};
 pub(crate) use tables::{begin_checkpoint, begin_table, finish_copy, set_ready, suspend_table, table_states};

@@ -5,7 +5,7 @@ use strait_postgres::Client;
 use strait_proto::{Lsn, TaskId, v1};
 use tokio_postgres::types::{PgLsn, Type};
 
-use super::claim::{Claim, TEXT};
+use super::claim::{Claim, INT8, TEXT};
 use super::connect::settle;
 use super::tables::table_states;
 use super::{in_transaction, tables};
@@ -67,6 +67,22 @@ pub(crate) async fn set_schema(
             )
             .await
             .context("record the schema model")?;
+        Ok(())
+    })
+    .await
+}
+
+const SET_TIMELINE_SQL: &str = "UPDATE strait.checkpoint SET source_timeline = $2 WHERE task_id = $1";
+
+/// Records that the position counts on another timeline of the same cluster from now on.
+pub(crate) async fn set_timeline(client: &Client, claim: &Claim, timeline: u32) -> Result<(), Error> {
+    let timeline = i64::from(timeline);
+    in_transaction(client, &claim.begin_sql(), async {
+        settle(client).await?;
+        client
+            .execute_typed(SET_TIMELINE_SQL, &[(&claim.task_id.as_str(), TEXT), (&timeline, INT8)])
+            .await
+            .context("record the timeline")?;
         Ok(())
     })
     .await

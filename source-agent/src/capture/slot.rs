@@ -65,7 +65,11 @@ pub(crate) fn verify(slot: &SlotName, state: Option<&SlotState>, resume_lsn: Lsn
     const REMEDY: &str = "Changes that the destination lacks are gone from the log, so it cannot be continued. Release the \
                           task and start it again: it copies the data anew.";
     let Some(state) = state else {
-        return Err(RunError::definite(format!("replication slot {slot} does not exist any more"), REMEDY));
+        let cause = format!(
+            "replication slot {slot} does not exist any more: it was dropped, or a standby was promoted that had no copy of it \
+             (from PostgreSQL 17: sync_replication_slots = on at the standby)"
+        );
+        return Err(RunError::definite(cause, REMEDY));
     };
     if state.plugin != "pgoutput" || !state.in_this_database {
         let cause = format!(

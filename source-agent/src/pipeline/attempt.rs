@@ -19,6 +19,7 @@ use crate::joining::Joining;
 use crate::mapping::Mapped;
 use crate::rows::RowRules;
 use crate::sink::Sink;
+use crate::source::Identified;
 use crate::stream::{Hold, OnceMarker, PutOff, SequenceSync, StreamRun, TableMarks, conclude};
 
 /// The connections of an attempt.
@@ -44,9 +45,10 @@ impl Run {
         put_off: PutOff,
     ) -> Result<(), RunError> {
         let client = self.connect().await?;
-        let (identity, replication) = self.source.identify(&client).await.during("identify the source")?;
-        let (sink, opened) =
-            Sink::open(&self.assign, &self.security, identity, self.newcomers.is_some()).await?;
+        let identified = self.source.identify(&client).await.during("identify the source")?;
+        let Identified { identity, history, replication } = identified;
+        let joining = self.newcomers.is_some();
+        let (sink, opened) = Sink::open(&self.assign, &self.security, identity, history, joining).await?;
         let attempt = Attempt { run: self, client: Arc::new(client), sink };
         let sink = attempt.sink.clone();
         match Box::pin(attempt.go_on(opened, replication, lease, marker, put_off)).await {
@@ -141,14 +143,14 @@ impl Attempt<'_> {
         conclude(&self.sink, reporter).await
     }
 
-    /// A task that the destination has a checkpoint of: whether it can go on from there, and what it consists of.
+    /// A task that the destination has a checkpoint of: whether it can go on from there, and what it consists of. That the
+    /// checkpoint belongs to the source's history, the destination has looked at when the task was opened.
     async fn resume(
         &self,
         checkpoint: &v1::Checkpoint,
         states: Vec<v1::TableState>,
     ) -> Result<Begun, RunError> {
         let source = &self.run.source;
-        continuity(checkpoint, self.sink.source())?;
         if !source.parts.incremental {
             let mut model = self.load().await?;
             self.keep_begun(&mut model, &states).await;
@@ -255,34 +257,6 @@ fn comment_was_changed(publication: &PublicationName) -> RunError {
     )
 }
 
-/// Positions of another cluster or timeline mean nothing here.
-fn continuity(checkpoint: &v1::Checkpoint, source: &v1::SourceIdentity) -> Result<(), RunError> {
-    const REMEDY: &str = "Point the endpoint at the original server again, or release the task and start it again: it \
-                          copies the data anew.";
-    let Some(stored) = &checkpoint.source else {
-        return Err(RunError::transient(
-            "the destination does not say which server its checkpoint belongs to",
-        ));
-    };
-    if stored.system_identifier != source.system_identifier {
-        let cause = format!(
-            "the endpoint leads to another cluster than the one that the task began with (system identifier {} instead of \
-             {})",
-            source.system_identifier, stored.system_identifier
-        );
-        return Err(RunError::definite(cause, REMEDY));
-    }
-    if stored.timeline != source.timeline {
-        let cause = format!(
-            "the source is on timeline {} and the task on {}: a standby was promoted or a backup restored, so what the \
-             destination has may not be part of its history",
-            source.timeline, stored.timeline
-        );
-        return Err(RunError::definite(cause, REMEDY));
-    }
-    Ok(())
-}
-
 /// Some names, for people.
 fn names(names: &[v1::TableName]) -> String {
     const NAMES_MAX: usize = 20;
@@ -291,30 +265,4 @@ fn names(names: &[v1::TableName]) -> String {
         text.push(format!("and {} more", names.len() - NAMES_MAX));
     }
     text.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checkpoint_of_another_cluster_or_timeline_is_refused() {
-        let identity =
-            |system: &str, timeline| v1::SourceIdentity { system_identifier: system.into(), timeline };
-        let checkpoint = |source| v1::Checkpoint { durable_lsn: 5, source };
-        let now = identity("a", 2);
-        for (stored, words) in [
-            (Some(identity("a", 2)), None),
-            (Some(identity("b", 2)), Some("another cluster")),
-            (Some(identity("a", 1)), Some("timeline")),
-            (None, Some("does not say")),
-        ] {
-            let result = continuity(&checkpoint(stored), &now);
-            match (result, words) {
-                (Ok(()), None) => {}
-                (Err(error), Some(words)) => assert!(error.failure().cause.contains(words), "{error}"),
-                (result, words) => panic!("{result:?} {words:?}"),
-            }
-        }
-    }
 }

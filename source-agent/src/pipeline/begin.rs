@@ -54,9 +54,10 @@ impl Attempt<'_> {
         }
         publication::establish(&ddl, source, &model, &rules, reporter).await?;
         let partitions = self.partitions(&model).await?;
+        let server = self.client.server().await.during("look at the source")?;
+        let lifetime = SlotLifetime::Permanent { failover: server.version.has_failover_slots() };
         let created =
-            SnapshotLease::create(replication, &self.client, &source.slot, SlotLifetime::Permanent, reporter)
-                .await?;
+            SnapshotLease::create(replication, &self.client, &source.slot, lifetime, reporter).await?;
         let model = self.unchanged(&model, &rules, reload_all).await?;
         let tables: Vec<&v1::Table> = model.tables.iter().collect();
         leaves::begin(&ddl, source, &tables, &partitions, &rules).await?;

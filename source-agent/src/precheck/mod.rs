@@ -41,7 +41,7 @@ pub(crate) async fn run(
     }
     items.push(passed("source.version", format!("{} {}", server.dialect, server.version)));
 
-    let identity = source.identify(&client).await.map(|(identity, _)| identity);
+    let identity = source.identify(&client).await.map(|identified| identified.identity);
     items.extend(server::check(&client, source, &identity).await.during(DOING)?);
     let model = catalog::load(&client, selection).await.during(DOING)?;
     items.extend(objects::check(&client, selection, &model, source.parts).await.during(DOING)?);

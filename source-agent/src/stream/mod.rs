@@ -33,6 +33,7 @@ mod run;
 mod sequences;
 mod shape;
 mod slot_access;
+mod standbys;
 mod start;
 mod status;
 mod streaming;

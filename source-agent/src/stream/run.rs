@@ -25,6 +25,7 @@ use super::reader::Reader;
 use super::sequences::SequenceSync;
 use super::shape::Shape;
 use super::slot_access::SlotAccess;
+use super::standbys;
 use super::start::{self, SinkStream};
 use super::status;
 use super::streaming::{self, PutOff};
@@ -80,6 +81,9 @@ impl StreamRun<'_> {
         let version = self.client.server().await.during("read the source's version")?.version;
         let options = streaming::options(version, ready.streaming, self.put_off);
         self.client.batch_execute("SET synchronous_commit = off").await.during("prepare the heartbeat")?;
+        if let Some(absence) = standbys::absence(&self.client).await? {
+            self.reporter.notice_once(absence).await;
+        }
         let credit_bytes = ready.credit_bytes;
         tracing::info!(%resume_lsn, credit_bytes, in_progress = ?options.streaming, "streaming changes");
 

@@ -9,6 +9,7 @@ use strait_proto::Lsn;
 use tokio_postgres::error::SqlState;
 
 use super::positions::Positions;
+use super::standbys;
 use super::walsender::Walsender;
 use crate::capture::slot;
 use crate::error::{During, RunError};
@@ -54,10 +55,14 @@ impl SlotAccess {
         unreachable!("the loop ends at its last attempt")
     }
 
-    /// Copies the slot, to be read in slices from `position_lsn` on; none where the source has no slot free.
+    /// Copies the slot, to be read in slices from `position_lsn` on; none where the source has no slot free, or where nothing
+    /// may be read that its standbys have not flushed: only a walsender waits for them.
     pub(super) async fn copy(&self, position_lsn: Lsn) -> Result<Option<SlotCopy>, RunError> {
         let source = &self.source;
         self.verify(position_lsn).await?;
+        if standbys::are_waited_for(&self.client).await? {
+            return Ok(None);
+        }
         // Of a session that was cut off.
         slot::drop(&self.client, &source.catch_up_slot, &source.application_name).await?;
         let connection = source.connect_replication().await.during("connect to read the backlog")?;

@@ -48,6 +48,7 @@ mod row_filter;
 mod schema;
 mod security;
 mod sequences;
+mod source_failover;
 mod spine;
 mod streaming;
 mod streaming_faults;

@@ -56,7 +56,7 @@ async fn open_session(channel: Channel, agent: &str, role: AgentRole) -> Result<
 }
 
 async fn open_task(channel: Channel, session: TaskSession) -> Result<(), Status> {
-    let request = OpenTaskRequest { session: Some(session), source: None };
+    let request = OpenTaskRequest { session: Some(session), ..OpenTaskRequest::default() };
     DataServiceClient::new(channel).open_task(request).await.map(drop)
 }
 
