@@ -44,6 +44,12 @@ pub fn traceparent() -> Option<String> {
     headers.remove(TRACEPARENT)
 }
 
+/// Whether the trace that a `traceparent` header's value names is sent.
+#[must_use]
+pub fn is_sampled(traceparent: &str) -> bool {
+    parse(traceparent).is_some_and(|context| context.span().span_context().is_sampled())
+}
+
 /// The context that a `traceparent` header's value names; `None` where it is not one. To be given to
 /// `OpenTelemetrySpanExt::set_parent`.
 #[must_use]

@@ -21,6 +21,7 @@ mod copy;
 mod error;
 mod foreign_keys;
 mod join_tables;
+mod metrics;
 mod open_task;
 mod plan;
 mod precheck;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use strait_postgres::EndpointConfig;
 use strait_runtime::security::Security;
 
+use crate::Compression;
+
 /// The configuration of a source-agent.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,6 +17,8 @@ pub struct Config {
     pub coordinator: String,
     /// How the other parts are spoken with.
     pub security: Security,
+    /// Whether what goes to sink-agents is compressed.
+    pub compression: Compression,
     /// The databases that this agent offers, by name.
     pub endpoints: BTreeMap<String, EndpointConfig>,
     /// Connections that one task copies tables with; also how many tables' indexes are built at once. At least 1.

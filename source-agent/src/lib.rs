@@ -22,6 +22,7 @@ mod config;
 mod copy;
 mod error;
 mod joining;
+mod link;
 mod mapping;
 mod metrics;
 mod pipeline;
@@ -41,6 +42,7 @@ use strait_runtime::Shutdown;
 use strait_runtime::agent::{AgentError, run_agent};
 
 pub use config::Config;
+pub use link::Compression;
 
 use worker::SourceWorker;
 

@@ -10,7 +10,7 @@ use strait_postgres::{ConnectionUri, EndpointConfig};
 use strait_runtime::config::{self, CommonOptions, ConfigError, parse_duration};
 use strait_runtime::security::{Expected, SecurityOptions};
 use strait_runtime::{Shutdown, telemetry};
-use strait_source_agent::Config;
+use strait_source_agent::{Compression, Config};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,6 +33,9 @@ struct Options {
     #[arg(long, env = "STRAIT_COPY_CONNECTIONS", value_name = "COUNT", default_value_t = 4,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     copy_connections: u16,
+    /// Whether rows and changes are compressed on their way to the sink-agent
+    #[arg(long, env = "STRAIT_COMPRESSION", value_name = "HOW", value_enum, default_value_t)]
+    compression: Compression,
     /// How often a message is written to the source's log, to measure latency and let an idle slot advance
     #[arg(long, env = "STRAIT_HEARTBEAT", value_name = "DURATION", default_value = "5s", value_parser = heartbeat)]
     heartbeat: Duration,
@@ -59,6 +62,7 @@ fn main() -> anyhow::Result<ExitCode> {
             agent: options.agent,
             coordinator: options.coordinator,
             security,
+            compression: options.compression,
             endpoints,
             copy_connections: options.copy_connections.into(),
             heartbeat: options.heartbeat,

@@ -10,6 +10,8 @@ use std::time::Duration;
 use strait_proto::v1::{self, TaskState, report::Report};
 use strait_runtime::agent::Reports;
 
+use crate::metrics::TaskMetrics;
+
 /// The most results in one report.
 pub(crate) const RESULTS_MAX: usize = 200;
 
@@ -22,6 +24,7 @@ pub(crate) struct Reporter {
     reports: Reports,
     phase: Arc<Mutex<Phase>>,
     told: Arc<Mutex<HashSet<String>>>,
+    metrics: Arc<TaskMetrics>,
     /// Its phases, progress and ends are not the task's: nobody is told of them.
     aside: bool,
 }
@@ -46,8 +49,9 @@ impl Phase {
 }
 
 impl Reporter {
-    pub(crate) fn new(reports: Reports) -> Self {
-        Self { reports, phase: Arc::default(), told: Arc::default(), aside: false }
+    pub(crate) fn new(reports: Reports, task_id: &str) -> Self {
+        let metrics = Arc::new(TaskMetrics::new(task_id));
+        Self { reports, phase: Arc::default(), told: Arc::default(), metrics, aside: false }
     }
 
     /// For work beside the task's own, which is told of in events and results alone.
@@ -77,6 +81,7 @@ impl Reporter {
         if self.aside {
             return;
         }
+        self.metrics.interrupted();
         let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
         let interrupted = v1::Interrupted { failure: Some(failure), attempt, retry_in_ms };
         self.reports.send(Report::Interrupted(interrupted)).await;
@@ -128,6 +133,7 @@ impl Reporter {
 
     pub(crate) async fn progress(&self, progress: v1::TaskProgress) {
         if !self.aside {
+            self.metrics.record(&progress);
             self.reports.send(Report::Progress(progress)).await;
         }
     }

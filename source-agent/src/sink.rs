@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use strait_proto::v1::{self, data_service_client::DataServiceClient};
 use strait_proto::{DATA_MESSAGE_BYTES_MAX, Lsn};
-use strait_runtime::security::{Expected, Role, Security};
+use strait_runtime::security::{Expected, Role};
 use strait_runtime::serve::Dial;
 use strait_runtime::trace_context::SendTrace;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::CompressionEncoding;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::error::{During, RunError};
+use crate::link::Link;
 use crate::reporter::{RESULTS_MAX, Reporter};
 
 /// How long claiming the task may take: the sink may have to end what an older session left behind.
@@ -49,12 +51,12 @@ impl Sink {
     /// to it; `joining`: it is the tables that join the task that are claimed.
     pub(crate) async fn open(
         assign: &v1::Assign,
-        security: &Security,
+        link: &Link,
         source: v1::SourceIdentity,
         history: Vec<v1::TimelineSwitch>,
         joining: bool,
     ) -> Result<(Self, v1::OpenTaskResponse), RunError> {
-        let mut sink = Self::connect(assign, security, source, history, joining).await?;
+        let mut sink = Self::connect(assign, link, source, history, joining).await?;
         let deadline = Instant::now() + ASSIGNMENT_RACE;
         loop {
             match sink.claim().await {
@@ -68,7 +70,7 @@ impl Sink {
 
     async fn connect(
         assign: &v1::Assign,
-        security: &Security,
+        link: &Link,
         source: v1::SourceIdentity,
         history: Vec<v1::TimelineSwitch>,
         joining: bool,
@@ -77,7 +79,7 @@ impl Sink {
         let agent =
             assign.spec.as_ref().and_then(|spec| spec.destination.as_ref()).map(|it| it.agent.clone());
         let expected = Expected { role: Role::SinkAgent, name: agent };
-        let dial = Dial::new(&address, security, expected).map_err(|error| {
+        let dial = Dial::new(&address, &link.security, expected).map_err(|error| {
             RunError::definite(
                 format!("the sink-agent's data address: {error}"),
                 "Correct data-address there.",
@@ -87,6 +89,9 @@ impl Sink {
         let client = DataServiceClient::with_interceptor(channel, SendTrace)
             .max_decoding_message_size(DATA_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(DATA_MESSAGE_BYTES_MAX);
+        let compressed = link.compression.applies(dial.round_trip());
+        tracing::debug!(compressed, round_trip = ?dial.round_trip(), "connected to the sink-agent");
+        let client = if compressed { client.send_compressed(CompressionEncoding::Zstd) } else { client };
         let session = v1::TaskSession {
             task_id: assign.task_id.clone(),
             epoch: assign.epoch,

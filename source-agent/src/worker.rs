@@ -15,6 +15,7 @@ use crate::Config;
 use crate::capture::SnapshotLease;
 use crate::choices::distribute;
 use crate::error::{During, RunError};
+use crate::link::Link;
 use crate::mapping::Mapping;
 use crate::pipeline::Run;
 use crate::reporter::Reporter;
@@ -105,7 +106,7 @@ impl SourceWorker {
             assign,
             reporter,
             tracker: tracker.clone(),
-            security: self.config.security.clone(),
+            link: Link { security: self.config.security.clone(), compression: self.config.compression },
             copy_connections: self.config.copy_connections.max(1),
             heartbeat: self.config.heartbeat,
             throttle,
@@ -151,7 +152,7 @@ impl Worker for SourceWorker {
         throttle: watch::Receiver<v1::Throttle>,
         stop: CancellationToken,
     ) {
-        let reporter = Reporter::new(reports);
+        let reporter = Reporter::new(reports, &assign.task_id);
         match self.source(&assign.task_id, assign.spec.as_ref()) {
             Ok(source) => self.run_task(source, assign, reporter, throttle, stop).await,
             Err(error) => reporter.failed(error.failure()).await,

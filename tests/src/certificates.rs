@@ -75,7 +75,8 @@ impl Certificates {
         format!("tls-ca = {:?}\ntls-certificate = {certificate:?}\ntls-key = {key:?}\n", self.authority())
     }
 
-    fn files_of(&self, role: Role, name: &str) -> (PathBuf, PathBuf) {
+    /// Certificate and key of any holder.
+    pub fn files_of(&self, role: Role, name: &str) -> (PathBuf, PathBuf) {
         let stem = self.path().join(format!("{role}-{name}"));
         (stem.with_extension("pem"), stem.with_extension("key"))
     }

@@ -54,6 +54,7 @@ impl InProcess {
             coordinator: layout.address(layout.source_to_coordinator),
             security: layout.security(Role::SourceAgent)?,
             endpoints: endpoints(&layout.source_uri),
+            compression: layout.compression,
             copy_connections: 4,
             heartbeat: layout.heartbeat,
         };

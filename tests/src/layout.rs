@@ -9,9 +9,11 @@ use std::time::Duration;
 use anyhow::Result;
 use strait_proto::v1;
 use strait_runtime::security::{Role, Security};
+use strait_source_agent::Compression;
 
 use crate::certificates::Certificates;
 use crate::database::Database;
+use crate::processes::Part;
 use crate::server::free_port;
 
 /// The name of the source-agent in tasks.
@@ -46,6 +48,14 @@ pub struct Layout {
     pub spool_bytes_max: u64,
     /// What the parts are known to each other by; none: they speak in plain text.
     pub certificates: Option<Arc<Certificates>>,
+    /// Whether what is sent between the agents is compressed, where they run in this process.
+    pub compression: Compression,
+    /// Where processes send telemetry.
+    pub otlp: Option<String>,
+    /// Where processes serve their metrics.
+    pub metrics: Vec<(Part, u16)>,
+    /// What the agents are told to log in at the servers with, which ask for none.
+    pub password: Option<String>,
 }
 
 impl Layout {
@@ -64,6 +74,10 @@ impl Layout {
             spool: std::env::temp_dir(),
             spool_bytes_max: strait_sink_agent::Config::SPOOL_BYTES_MAX,
             certificates: None,
+            compression: Compression::Auto,
+            otlp: None,
+            metrics: Vec::new(),
+            password: None,
         })
     }
 

@@ -5,6 +5,7 @@
 //! and Strait between them. What it asserts it reads from the databases themselves.
 
 pub mod certificates;
+pub mod collector;
 pub mod compare;
 pub mod database;
 pub mod debian;

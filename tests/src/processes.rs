@@ -124,6 +124,18 @@ impl Processes {
         Ok(())
     }
 
+    /// What the coordinator's files hold, as far as it is text.
+    pub fn store(&self) -> Result<String> {
+        let mut text = String::new();
+        for suffix in ["", "-wal"] {
+            let file = self.directory.path().join(format!("coordinator.sqlite{suffix}"));
+            if file.exists() {
+                text.push_str(&String::from_utf8_lossy(&fs::read(file)?));
+            }
+        }
+        Ok(text)
+    }
+
     /// Sends a signal.
     pub async fn signal(&mut self, part: Part, signal: Signal) -> Result<()> {
         send_signal(self.process(part)?, signal).await
@@ -206,7 +218,17 @@ impl Processes {
         let store = self.directory.path().join("coordinator.sqlite");
         fs::write(&configuration, configuration_of(part, layout, &store.to_string_lossy()))?;
         let log = File::options().create(true).append(true).open(self.file(part, "log"))?;
-        Command::new(program_path(part.program())?)
+        let mut command = Command::new(program_path(part.program())?);
+        if let Some(collector) = &layout.otlp {
+            command
+                .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
+                .env("OTEL_METRIC_EXPORT_INTERVAL", "500")
+                .env("OTEL_BSP_SCHEDULE_DELAY", "200");
+        }
+        if let Some((_, port)) = layout.metrics.iter().find(|(served, _)| *served == part) {
+            command.arg(format!("--metrics-listen=127.0.0.1:{port}"));
+        }
+        command
             .arg("--config")
             .arg(&configuration)
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
@@ -233,7 +255,13 @@ impl Processes {
 }
 
 fn configuration_of(part: Part, layout: &Layout, store: &str) -> String {
-    let endpoint = |uri: &str| format!("[endpoints.{ENDPOINT}]\nuri = {uri:?}\n");
+    let endpoint = |uri: &str| {
+        let uri = match &layout.password {
+            Some(password) => uri.replacen('@', &format!(":{password}@"), 1),
+            None => uri.to_owned(),
+        };
+        format!("[endpoints.{ENDPOINT}]\nuri = {uri:?}\n")
+    };
     let security = match &layout.certificates {
         Some(certificates) => certificates.configuration(part.role()),
         None => "plain-text = true\n".to_owned(),

@@ -68,6 +68,7 @@ impl Parts {
             coordinator: coordinator_uri.clone(),
             security: Security::PlainText,
             endpoints: endpoint(SOURCE_ENDPOINT, source),
+            compression: strait_source_agent::Compression::Auto,
             copy_connections: strait_source_agent::Config::COPY_CONNECTIONS,
             heartbeat: strait_source_agent::Config::HEARTBEAT,
         };

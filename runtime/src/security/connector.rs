@@ -3,13 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tonic::codegen::{Service, http};
 use tonic::transport::Uri;
@@ -26,13 +28,20 @@ pub(crate) const SOCKET_KEEPALIVE: Duration = Duration::from_secs(20);
 pub struct Connector {
     security: Security,
     expected: Expected,
+    /// Microseconds.
+    round_trip: Arc<AtomicU64>,
 }
 
 impl Connector {
     /// Speaks as `security` says with whom it expects.
     #[must_use]
-    pub const fn new(security: Security, expected: Expected) -> Self {
-        Self { security, expected }
+    pub fn new(security: Security, expected: Expected) -> Self {
+        Self { security, expected, round_trip: Arc::default() }
+    }
+
+    /// How long TCP took to connect the last time.
+    pub(crate) fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip.load(Ordering::Relaxed))
     }
 
     /// Opens a connection to `host`.
@@ -40,7 +49,11 @@ impl Connector {
     /// # Errors
     /// When nobody answers in time, somebody else does, or this machine would be left in the clear.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
-        let socket = within("connect", TcpStream::connect((host, port))).await?;
+        let addresses = within("find the address", lookup_host((host, port))).await?.collect::<Vec<_>>();
+        let started = Instant::now();
+        let socket = within("connect", TcpStream::connect(&addresses[..])).await?;
+        let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.round_trip.store(took, Ordering::Relaxed);
         prepare(&socket)?;
         let identity = match &self.security {
             Security::PlainText => {

@@ -81,6 +81,12 @@ impl Dial {
         self
     }
 
+    /// How long the last connection took to be answered, which is a round trip; zero before the first one.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.connector.round_trip()
+    }
+
     /// Connects.
     ///
     /// # Errors

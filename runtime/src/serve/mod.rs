@@ -26,10 +26,10 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::Shutdown;
 use crate::security::Security;
 use crate::shutdown::drain;
 use crate::trace_context::TraceCalls;
+use crate::{Shutdown, telemetry};
 
 use admission::Admission;
 use authorize::{Authorize, Rules};
@@ -186,6 +186,7 @@ impl Serve {
             result = &mut served => return result.map_err(ServeError::Transport),
             () = shutdown.cancelled() => {}
         }
+        telemetry::server_ends();
         self.set_health(ServingStatus::NotServing).await;
         match drain("the gRPC server's calls", self.drain_deadline, served).await {
             Some(result) => result.map_err(ServeError::Transport),

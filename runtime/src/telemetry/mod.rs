@@ -6,8 +6,11 @@
 mod export;
 mod format;
 pub mod names;
+mod sampling;
+mod scrape;
 
 use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -17,6 +20,8 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+pub(crate) use scrape::server_ends;
 
 /// Variables outside `STRAIT_…` that mean an option: its id and the variable. They win over the file.
 pub(crate) const STANDARD_ENVIRONMENT: [(&str, &str); 2] =
@@ -48,8 +53,12 @@ pub struct TelemetryOptions {
     #[arg(help_heading = HELP_HEADING)]
     #[arg(long, value_name = "URI", env = "STRAIT_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
-    /// The share of traces that start here to send, from 0 to 1; one that started elsewhere is followed as it
-    /// was begun
+    /// Serve metrics at /metrics for Prometheus, and health at /healthz, by plain HTTP on this address
+    #[arg(help_heading = HELP_HEADING)]
+    #[arg(long, value_name = "ADDRESS", env = "STRAIT_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// The share of traces that start here to send, from 0 to 1, of pieces of a change stream five a second at most; one that
+    /// started elsewhere is followed as it was begun
     #[arg(help_heading = HELP_HEADING)]
     #[arg(long, value_name = "RATIO", env = "STRAIT_TRACE_RATIO")]
     #[arg(default_value_t = 1.0, value_parser = check_ratio)]
@@ -58,7 +67,13 @@ pub struct TelemetryOptions {
 
 impl Default for TelemetryOptions {
     fn default() -> Self {
-        Self { log_format: LogFormat::default(), log_level: None, otlp_endpoint: None, trace_ratio: 1.0 }
+        Self {
+            log_format: LogFormat::default(),
+            log_level: None,
+            otlp_endpoint: None,
+            metrics_listen: None,
+            trace_ratio: 1.0,
+        }
     }
 }
 
@@ -96,6 +111,18 @@ pub enum TelemetryError {
     /// The exporter needs the runtime whose connections it uses.
     #[error("set up the OpenTelemetry exporter outside a Tokio runtime")]
     NoRuntime,
+    /// The metrics' address is taken, or is none of this machine's.
+    #[error("serve metrics on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The metrics cannot be read for Prometheus.
+    #[error("set up metrics for Prometheus")]
+    Prometheus(#[source] opentelemetry_sdk::error::OTelSdkError),
     /// The process has its subscriber already.
     #[error("set up logging twice")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
@@ -112,14 +139,16 @@ pub fn init(
 ) -> Result<TelemetryGuard, TelemetryError> {
     let filter = filter(options)?;
     let endpoint = options.otlp_endpoint.clone().or_else(|| environment(OTLP_ENDPOINT_ENVIRONMENT));
+    let scraped = options.metrics_listen.map(scrape::serve).transpose()?;
     let guard = match &endpoint {
-        Some(endpoint) => export::providers(endpoint, service_name, options.trace_ratio)?,
+        Some(endpoint) => export::providers(endpoint, service_name, options.trace_ratio, scraped)?,
         // Lines of JSON carry trace ids, so that the logs of several processes can be joined without a
         // collector.
-        None if options.log_format == LogFormat::Json => {
-            TelemetryGuard { tracer: Some(export::tracer_without_exporter(options.trace_ratio)), meter: None }
-        }
-        None => TelemetryGuard { tracer: None, meter: None },
+        None => TelemetryGuard {
+            tracer: (options.log_format == LogFormat::Json)
+                .then(|| export::tracer_without_exporter(options.trace_ratio)),
+            meter: scraped.map(|scraped| export::meter(service_name, scraped)),
+        },
     };
     let spans = guard.tracer.as_ref().map(|provider| {
         tracing_opentelemetry::layer().with_tracer(provider.tracer(service_name)).with_location(false)

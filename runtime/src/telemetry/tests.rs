@@ -89,7 +89,7 @@ fn options_check_their_values() {
 async fn an_unreachable_collector_does_not_hold_the_end_up() {
     // A port that was free a moment ago: nothing listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let guard = export::providers(&format!("http://127.0.0.1:{port}"), "test", 1.0).unwrap();
+    let guard = export::providers(&format!("http://127.0.0.1:{port}"), "test", 1.0, None).unwrap();
     let started = std::time::Instant::now();
     guard.shutdown();
     assert!(started.elapsed() < FLUSH_DEADLINE + Duration::from_secs(2));
@@ -98,7 +98,7 @@ async fn an_unreachable_collector_does_not_hold_the_end_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_spans_and_metrics_reach_the_collector() {
     let (collector, mut calls) = collector().await;
-    let guard = export::providers(&collector, "test", 1.0).unwrap();
+    let guard = export::providers(&collector, "test", 1.0, None).unwrap();
     drop(guard.tracer.as_ref().unwrap().tracer("test").start("work"));
     guard.meter.as_ref().unwrap().meter("test").u64_counter("rows").build().add(1, &[]);
     guard.shutdown();
@@ -139,5 +139,8 @@ async fn collector() -> (String, tokio::sync::mpsc::Receiver<String>) {
 
 #[test]
 fn exporting_outside_a_runtime_is_an_error() {
-    assert!(matches!(export::providers("http://127.0.0.1:1", "test", 1.0), Err(TelemetryError::NoRuntime)));
+    assert!(matches!(
+        export::providers("http://127.0.0.1:1", "test", 1.0, None),
+        Err(TelemetryError::NoRuntime)
+    ));
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use strait_postgres::ConnectionUri;
 use strait_proto::Lsn;
-use strait_runtime::trace_context::continue_from;
+use strait_runtime::telemetry::names;
+use strait_runtime::trace_context::{continue_from, is_sampled};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -22,6 +23,7 @@ use super::lanes::{Lanes, folded};
 use super::replies::{Counters, Notices, Replies};
 use super::the_other_says_why;
 use crate::error::Error;
+use crate::metrics::{Applied, ApplyMetrics};
 
 /// An idle position is written no more often than this: the heartbeat of an idle source must not cost a
 /// commit each.
@@ -42,6 +44,9 @@ pub(crate) struct Execution {
     last_write: Instant,
     counters: Counters,
     notices: Notices,
+    metrics: ApplyMetrics,
+    /// The trace that the next ack belongs to; empty where none is sent.
+    traceparent: String,
 }
 
 impl Execution {
@@ -54,6 +59,7 @@ impl Execution {
         uri: ConnectionUri,
         arrivals: Arrivals,
     ) -> Self {
+        let metrics = ApplyMetrics::new(executor.task_id());
         let applied_lsn = executor.durable_lsn();
         let (last_write, counters, notices) = (Instant::now(), Counters::default(), Notices::default());
         Self {
@@ -68,6 +74,8 @@ impl Execution {
             last_write,
             counters,
             notices,
+            metrics,
+            traceparent: String::new(),
         }
     }
 
@@ -119,9 +127,21 @@ impl Execution {
                 }
             }
             extent => {
-                let span = tracing::info_span!("strait.apply", strait.changes = changes);
+                let span = tracing::info_span!(parent: None, names::SPAN_APPLY, strait.changes = changes);
                 continue_from(&span, &batch.traceparent);
+                let started = Instant::now();
                 let outcome = self.apply(&batch, extent).instrument(span).await?;
+                self.metrics.record(&Applied {
+                    rows: changes as u64,
+                    transactions: batch.transactions,
+                    bytes: batch.credit,
+                    conflicts: outcome.conflicts.kinds().map(|(_, count)| count).sum(),
+                    fell_back: outcome.fallback.is_some(),
+                    took: started.elapsed(),
+                });
+                if is_sampled(&batch.traceparent) {
+                    self.traceparent = batch.traceparent;
+                }
                 self.incomplete = false;
                 self.counters.add(&outcome.conflicts);
                 if let Some(reason) = outcome.fallback {
@@ -170,7 +190,8 @@ impl Execution {
         let (applied_lsn, durable_lsn) = (self.applied_lsn, self.executor.durable_lsn());
         let done = self.behind.is_done();
         let frame = self.arrivals.applied(applied_lsn, Instant::now()).unwrap_or_default();
-        self.replies.send(self.counters.ack(applied_lsn, durable_lsn, done, frame)).await
+        let traceparent = std::mem::take(&mut self.traceparent);
+        self.replies.send(self.counters.ack(applied_lsn, durable_lsn, done, frame, traceparent)).await
     }
 
     /// What may only happen while no transaction is open: foreign keys and other objects.

@@ -21,10 +21,12 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use hashbrown::HashSet;
-use strait_proto::Lsn;
 use strait_proto::v1::{OnError, TableName};
+use strait_proto::{Lsn, TaskId};
+use strait_runtime::telemetry::names;
 use tokio_postgres::Statement as Prepared;
 use tokio_postgres::types::PgLsn;
+use tracing::Instrument as _;
 
 use super::array::Parameter;
 use super::batch::Extent;
@@ -176,6 +178,10 @@ impl Executor {
         Ok(Self { connection, claim, on_error, advance, durable_lsn, in_pieces: false, overwritten })
     }
 
+    pub(crate) fn task_id(&self) -> &TaskId {
+        &self.claim.task_id
+    }
+
     /// The position that survives a crash of the destination.
     pub(crate) fn durable_lsn(&self) -> Lsn {
         self.durable_lsn
@@ -251,8 +257,9 @@ impl Executor {
         let mut retries = 0;
         let begin = format!("{BEGIN}; {DEFERRED}");
         while let Some(steps) = plan.steps() {
-            let setback = match self.sets(&begin, Some(end_lsn), steps).await {
-                Ok(conflicts) => match self.connection.client().batch_execute("COMMIT").await {
+            let execute = tracing::info_span!(names::SPAN_EXECUTE);
+            let setback = match self.sets(&begin, Some(end_lsn), steps).instrument(execute).await {
+                Ok(conflicts) => match self.commit().await {
                     Ok(()) => {
                         self.durable_lsn = end_lsn;
                         return Ok(Outcome { conflicts, fallback: plan.fallback });
@@ -276,7 +283,7 @@ impl Executor {
         self.connection.client().batch_execute(&begin).await.context("begin a transaction")?;
         self.fence(end_lsn).await?;
         let conflicts = self.in_order(operations).await?;
-        self.connection.client().batch_execute("COMMIT").await.context("commit changes")?;
+        self.commit().await.context("commit changes")?;
         self.durable_lsn = end_lsn;
         Ok(Outcome { conflicts, fallback: plan.fallback })
     }
@@ -308,6 +315,11 @@ impl Executor {
         let conflicts = self.in_order(operations).await?;
         self.connection.client().batch_execute(RELEASE).await.context("end a piece")?;
         Ok(Outcome { conflicts, fallback: plan.fallback })
+    }
+
+    async fn commit(&self) -> Result<(), tokio_postgres::Error> {
+        let span = tracing::info_span!(names::SPAN_COMMIT);
+        self.connection.client().batch_execute("COMMIT").instrument(span).await
     }
 
     fn plan<'a>(&self, operations: &'a [Operation], steps: Option<&'a [Step]>) -> Plan<'a> {

@@ -15,9 +15,12 @@ use strait_postgres::Client;
 use strait_proto::v1::stream_changes_request::Message;
 use strait_proto::v1::stream_changes_response::Message as Reply;
 use strait_proto::v1::{self, RelationDefinition, change};
+use strait_runtime::telemetry::names;
+use strait_runtime::trace_context::continue_from;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::Streaming;
+use tracing::Span;
 
 use super::arrivals::{Arrivals, Room};
 use super::assembly::{Assembly, Pending};
@@ -71,6 +74,8 @@ struct OpenFrame {
     spooled: u64,
     /// Something of it did not.
     kept: bool,
+    /// Open as long as the frame is.
+    _span: Span,
 }
 
 impl Receiver {
@@ -83,7 +88,11 @@ impl Receiver {
             while executing < EXECUTING_MAX
                 && let Some(pending) = self.assembly.take(executing > 0)
             {
-                let batch = planned(pending, self.relations.laning.as_ref(), self.traceparent.clone())?;
+                let span = tracing::info_span!(parent: None, names::SPAN_PLAN);
+                continue_from(&span, &self.traceparent);
+                let batch = span.in_scope(|| {
+                    planned(pending, self.relations.laning.as_ref(), self.traceparent.clone())
+                })?;
                 // Room for it is certain: fewer than EXECUTING_MAX are under way.
                 if self.batches.send(batch).await.is_err() {
                     return the_other_says_why().await;
@@ -133,9 +142,16 @@ impl Receiver {
 
     fn open_frame(&mut self, frame: v1::ChangeFrame) {
         let cost = frame.encoded_len() as u64;
+        let span = tracing::info_span!(parent: None, names::SPAN_RECEIVE);
+        continue_from(&span, &frame.traceparent);
         self.traceparent = frame.traceparent;
-        self.intake.frame =
-            Some(OpenFrame { changes: frame.changes.into_iter(), cost, spooled: 0, kept: false });
+        self.intake.frame = Some(OpenFrame {
+            changes: frame.changes.into_iter(),
+            cost,
+            spooled: 0,
+            kept: false,
+            _span: span,
+        });
     }
 
     /// Takes in some of what is pending, as far as there is room; true where there was some.

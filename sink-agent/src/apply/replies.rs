@@ -86,6 +86,7 @@ impl Counters {
         durable_lsn: Lsn,
         foreign_keys_done: bool,
         frame: AppliedFrame,
+        traceparent: String,
     ) -> Message {
         let news = self.by_table.iter_mut().filter_map(|(table, count)| {
             std::mem::take(&mut count.is_news).then(|| v1::TableConflicts {
@@ -104,6 +105,7 @@ impl Counters {
             foreign_keys_done,
             applied_frame: frame.frame,
             applied_frame_us: frame.held_us,
+            traceparent,
             table_conflicts,
         })
     }

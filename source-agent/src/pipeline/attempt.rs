@@ -7,6 +7,8 @@ use strait_postgres::replication::ReplicationConnection;
 use strait_postgres::{Client, PublicationName, catalog};
 use strait_proto::Lsn;
 use strait_proto::v1::{self, TaskState};
+use strait_runtime::telemetry::names;
+use tracing::{Instrument as _, Span};
 
 use super::Run;
 use crate::capture::leaves::Leaves;
@@ -48,7 +50,7 @@ impl Run {
         let identified = self.source.identify(&client).await.during("identify the source")?;
         let Identified { identity, history, replication } = identified;
         let joining = self.newcomers.is_some();
-        let (sink, opened) = Sink::open(&self.assign, &self.security, identity, history, joining).await?;
+        let (sink, opened) = Sink::open(&self.assign, &self.link, identity, history, joining).await?;
         let attempt = Attempt { run: self, client: Arc::new(client), sink };
         let sink = attempt.sink.clone();
         match Box::pin(attempt.go_on(opened, replication, lease, marker, put_off)).await {
@@ -86,13 +88,13 @@ impl Attempt<'_> {
         put_off: PutOff,
     ) -> Result<(), RunError> {
         let begun = match &opened.checkpoint {
-            None => self.begin_fresh(replication, lease).await?,
+            None => self.begin_fresh(replication, lease).instrument(self.phase("schema")).await?,
             Some(checkpoint) => {
                 drop(replication);
                 self.resume(checkpoint, opened.tables).await?
             }
         };
-        let begun = Box::pin(self.copy(begun, lease)).await?;
+        let begun = Box::pin(self.copy(begun, lease).instrument(self.phase("full"))).await?;
         // All tables stand: nothing needs the snapshot any more, and it holds back the source's cleanup.
         *lease = None;
         if !self.run.source.parts.incremental {
@@ -121,7 +123,8 @@ impl Attempt<'_> {
             marks: Arc::clone(&marks),
             hold: hold.clone(),
         };
-        let stream = Box::pin(stream.run(self.run.assign.once.then_some(marker)));
+        let stream = stream.run(self.run.assign.once.then_some(marker));
+        let stream = Box::pin(stream.instrument(self.phase("incremental")));
         if !self.run.lets_join() {
             return stream.await;
         }
@@ -131,6 +134,12 @@ impl Attempt<'_> {
             ended = stream => ended,
             joined = Box::pin(joining.run()) => joined,
         }
+    }
+
+    /// A trace for each phase: the run that it belongs to may last for months.
+    fn phase(&self, phase: &'static str) -> Span {
+        let task_id = &self.run.source.task_id;
+        tracing::info_span!(parent: None, names::SPAN_PHASE, strait.task.id = %task_id, strait.phase = phase)
     }
 
     /// The end of a task that no changes follow.

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use strait_proto::v1;
 use strait_runtime::Backoff;
-use strait_runtime::security::Security;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +29,7 @@ pub(crate) use copying::fits;
 use crate::capture::SnapshotLease;
 use crate::error::RunError;
 use crate::joining::Memory;
+use crate::link::Link;
 use crate::mapping::Mapping;
 use crate::reporter::Reporter;
 use crate::source::Source;
@@ -45,7 +45,7 @@ pub(crate) struct Run {
     /// Everything that the run spawns, so that its end can be waited for.
     pub(crate) tracker: TaskTracker,
     /// How the sink-agent is spoken with.
-    pub(crate) security: Security,
+    pub(crate) link: Link,
     pub(crate) copy_connections: usize,
     pub(crate) heartbeat: Duration,
     /// Changes while the run goes on.
@@ -79,7 +79,7 @@ impl Run {
             source,
             assign: v1::Assign { once: false, ..self.assign.clone() },
             selection: self.selection.clone(),
-            security: self.security.clone(),
+            link: self.link.clone(),
             reporter: self.reporter.aside(),
             tracker: self.tracker.clone(),
             copy_connections: self.copy_connections,

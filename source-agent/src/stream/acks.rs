@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use strait_proto::Lsn;
 use strait_proto::v1::{self, stream_changes_response::Message};
+use strait_runtime::telemetry::names;
+use strait_runtime::trace_context::continue_from;
 use tokio::time::Instant;
 use tonic::Streaming;
 
@@ -60,6 +62,10 @@ impl Acks<'_> {
     }
 
     async fn ack(&self, ack: &v1::Ack) -> Result<(), RunError> {
+        if !ack.traceparent.is_empty() {
+            let span = tracing::info_span!(parent: None, names::SPAN_ACK);
+            continue_from(&span, &ack.traceparent);
+        }
         check(ack, self.positions.sent())?;
         self.positions.set_acked(ack);
         let acked = Acked {

@@ -8,10 +8,11 @@ use strait_postgres::Client;
 use strait_postgres::pgoutput::{Decoder, Relation, Streaming};
 use strait_proto::Lsn;
 use strait_proto::v1::{self, change::Change as Kind, stream_changes_request::Message};
+use strait_runtime::telemetry::names;
 use strait_runtime::trace_context::traceparent;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::credit::Credit;
 use super::frame::FramePacker;
@@ -23,6 +24,7 @@ use super::throttle::Throttle;
 use super::truncate;
 use crate::capture::leaves::Leaves;
 use crate::error::{During, RunError};
+use crate::metrics::SentMetrics;
 use crate::reporter::Reporter;
 use crate::rows::Stage;
 
@@ -51,6 +53,9 @@ pub(super) struct Forward {
     pub(super) positions: Arc<Positions>,
     pub(super) heartbeats: Arc<Heartbeats>,
     pub(super) catalog: Catalog,
+    /// The span of the frame that is being packed.
+    pub(super) frame: Option<Span>,
+    pub(super) metrics: SentMetrics,
 }
 
 /// What has to be asked of the source while its stream is read.
@@ -94,8 +99,10 @@ impl Forward {
         if self.packer.is_empty() {
             return Ok(());
         }
-        // A trace of its own for each frame: the run that it belongs to may last for months.
-        self.send().instrument(tracing::info_span!(parent: None, "strait.frame")).await
+        let frame = self.frame.take().unwrap_or_else(frame_span);
+        let send = tracing::info_span!(parent: &frame, names::SPAN_SEND);
+        let traceparent = frame.in_scope(traceparent).unwrap_or_default();
+        self.send(traceparent).instrument(send).await
     }
 
     async fn pack(&mut self) -> Result<(), RunError> {
@@ -119,8 +126,12 @@ impl Forward {
     }
 
     async fn pack_one(&mut self, change: v1::Change) -> Result<(), RunError> {
+        if self.packer.is_empty() {
+            self.frame = Some(frame_span());
+        }
         if let Some(change) = self.packer.push(change) {
             self.send_packed().await?;
+            self.frame = Some(frame_span());
             self.packer.begin(change);
         }
         Ok(())
@@ -188,8 +199,8 @@ impl Forward {
         Ok(())
     }
 
-    async fn send(&mut self) -> Result<(), RunError> {
-        let Some(packed) = self.packer.take(traceparent().unwrap_or_default()) else {
+    async fn send(&mut self, traceparent: String) -> Result<(), RunError> {
+        let Some(packed) = self.packer.take(traceparent) else {
             return Ok(());
         };
         self.heartbeats.waits(Instant::now());
@@ -206,8 +217,14 @@ impl Forward {
             return Err(RunError::connection("the sink-agent closed the change stream"));
         }
         self.heartbeats.moves(Instant::now());
+        self.metrics.sent(packed.rows, packed.cost);
         Ok(())
     }
+}
+
+/// A trace of its own for each frame: the run that it belongs to may last for months.
+fn frame_span() -> Span {
+    tracing::info_span!(parent: None, names::SPAN_FRAME)
 }
 
 impl Catalog {

@@ -38,7 +38,7 @@ use crate::capture::slot::parse_lsn;
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
 use crate::mapping::{Mapped, Mapping};
-use crate::metrics::StreamMetrics;
+use crate::metrics::{SentMetrics, StreamMetrics};
 use crate::reporter::Reporter;
 use crate::rows::{RowRules, Stage};
 use crate::sink::Sink;
@@ -125,6 +125,8 @@ impl StreamRun<'_> {
                 positions: Arc::clone(&positions),
                 heartbeats: Arc::clone(&heartbeats),
                 catalog: catalog.clone(),
+                frame: None,
+                metrics: SentMetrics::new(&self.source.task_id),
             },
             chooser: Chooser::default(),
             stop: stop.clone(),

@@ -116,6 +116,7 @@ impl World {
             coordinator: address.clone(),
             security: strait_runtime::security::Security::PlainText,
             endpoints: BTreeMap::from([("e".to_owned(), endpoint)]),
+            compression: strait_source_agent::Compression::Auto,
             copy_connections: 3,
             heartbeat: Duration::from_millis(500),
         };

@@ -6,6 +6,7 @@
 
 mod catch_up;
 mod conflict_rows;
+mod deploy;
 mod dry_run;
 mod exactly_once;
 mod existing_tables;
@@ -55,6 +56,8 @@ mod streaming_faults;
 mod suspended_tables;
 mod sync_command;
 mod synchronize;
+mod telemetry;
 mod throttle;
 mod versions;
+mod wan;
 mod whole_rows;
