@@ -39,6 +39,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	.ci/one-tls-provider
+	.ci/dependencies
 
 # The scenarios run the programs, so they are built first.
 test: setup
