@@ -16,7 +16,7 @@ use crate::dial::{self, Login, SERVER_ROLE_SQL, ServerRole, Session};
 use crate::session::startup_options;
 use crate::transport::{Route, SocketOptions, Transport};
 use crate::uri::{self, ConnectionUri};
-use crate::{Dialect, Error, Server, ServerVersion};
+use crate::{Dialect, Error, KernelVersion, Server, ServerVersion};
 
 /// How long a dropped client's last messages may take before the server is asked to cancel what it still
 /// does.
@@ -62,6 +62,13 @@ impl Client {
         let greenplum: bool = row.try_get(1)?;
         let dialect = if greenplum { Dialect::Greenplum } else { Dialect::PostgreSql };
         Ok(Server { version: ServerVersion(version), dialect })
+    }
+
+    /// Of a member of the Greenplum family, the version that it has beside that of its PostgreSQL; none where it does not tell.
+    pub async fn kernel_version(&self) -> Result<Option<KernelVersion>, Error> {
+        const SQL: &str = "SELECT coalesce(current_setting('gp_server_version', true), version())";
+        let row = self.inner.query_one(SQL, &[]).await?;
+        Ok(KernelVersion::parse(row.try_get(0)?))
     }
 
     /// Asks the server to cancel the statement that this session runs; whether there was one is not told.

@@ -73,6 +73,12 @@ impl fmt::Display for Dialect {
     }
 }
 
+/// Whether tables of this access method only grow, their rows being marked as deleted elsewhere: they have no unique keys that
+/// ON CONFLICT could name (Greenplum, Apache Cloudberry).
+pub fn is_append_optimised(access_method: &str) -> bool {
+    matches!(access_method, "ao_row" | "ao_column" | "pax")
+}
+
 const VERSIONS_REMEDY: &str = "Use a server of PostgreSQL 12 to 18.";
 
 /// A server as far as its behaviour depends on it.
@@ -85,18 +91,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Refuses, with what to do about it, a server that Strait does not work with: another family than plain
-    /// PostgreSQL, or a version outside of 12 to 18.
-    pub fn require_supported(&self) -> Result<(), Error> {
-        if self.dialect != Dialect::PostgreSql {
-            let cause = format!(
-                "the server belongs to the {}, which tasks cannot run on yet: only what they would create can be planned \
-                 (strait task create --dry-run)",
-                self.dialect
-            );
-            return Err(Error::refused(cause, VERSIONS_REMEDY));
+    /// Refuses, with what to do about it, a server that changes cannot be read from: one of the Greenplum family, or a version
+    /// outside of 12 to 18. With `changes` false they are not to be.
+    pub fn require_source(&self, changes: bool) -> Result<(), Error> {
+        self.require_version()?;
+        if changes && self.dialect == Dialect::Greenplum {
+            return Err(Error::refused(
+                "the server belongs to the Greenplum family, where each segment has a change stream of its own \
+                 (per_segment_direct, per_segment_via_coordinator): this version reads changes from a single one, and \
+                 append-optimised tables decode to nothing",
+                "Leave the changes out of the task: `synchronize: [schema, full]`.",
+            ));
         }
-        self.require_version()
+        Ok(())
     }
 
     /// Refuses a version outside of 12 to 18, whatever the family.
@@ -125,16 +132,18 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_postgresql_12_to_18_is_supported() {
-        for (number, dialect, supported) in [
-            (110_022, Dialect::PostgreSql, false),
-            (120_000, Dialect::PostgreSql, true),
-            (180_004, Dialect::PostgreSql, true),
-            (190_000, Dialect::PostgreSql, false),
-            (140_000, Dialect::Greenplum, false),
+    fn changes_are_read_from_plain_postgresql_12_to_18_alone() {
+        for (number, dialect, rows, changes) in [
+            (110_022, Dialect::PostgreSql, false, false),
+            (120_000, Dialect::PostgreSql, true, true),
+            (180_004, Dialect::PostgreSql, true, true),
+            (190_000, Dialect::PostgreSql, false, false),
+            (140_000, Dialect::Greenplum, true, false),
+            (90_426, Dialect::Greenplum, false, false),
         ] {
             let server = Server { version: ServerVersion(number), dialect };
-            assert_eq!(server.require_supported().is_ok(), supported, "{server:?}");
+            let found = (server.require_source(false).is_ok(), server.require_source(true).is_ok());
+            assert_eq!(found, (rows, changes), "{server:?}");
         }
     }
 }

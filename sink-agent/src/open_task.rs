@@ -55,7 +55,7 @@ struct Claimed {
 
 async fn claim(assignment: &Assignment, task_id: &TaskId) -> Result<Claimed, Error> {
     let client = store::connect(&assignment.uri, task_id).await?;
-    client.server().await.and_then(|server| server.require_supported()).context("look at the destination")?;
+    client.server().await.and_then(|server| server.require_version()).context("look at the destination")?;
     refuse_recovery(&client).await?;
     let mut attempt = 1;
     let claim = loop {

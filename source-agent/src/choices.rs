@@ -119,20 +119,6 @@ impl Carried {
     }
 }
 
-/// What the task says of the Greenplum family's tables takes the place of what the source has.
-pub(crate) fn distribute(model: &mut v1::SchemaModel, selection: &v1::ObjectSelection) {
-    for table in &mut model.tables {
-        let options = options_of(selection, &table.schema, &table.name);
-        if !options.distribution_key.is_empty() {
-            let kind = v1::DistributionKind::Hash.into();
-            table.distribution = Some(v1::Distribution { kind, columns: options.distribution_key });
-        }
-        if !options.storage.is_empty() {
-            table.storage = options.storage;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use strait_proto::v1::{ObjectPattern, ObjectSelection, TableOptions, TaskSpec};

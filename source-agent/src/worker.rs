@@ -13,7 +13,6 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::Config;
 use crate::capture::SnapshotLease;
-use crate::choices::distribute;
 use crate::error::{During, RunError};
 use crate::link::Link;
 use crate::mapping::Mapping;
@@ -71,8 +70,7 @@ impl SourceWorker {
         let client = source.connect().await.during("connect to the source")?;
         client.server().await.and_then(|server| server.require_version()).during(DOING)?;
         let selection = selection(command.spec.as_ref());
-        let mut model = catalog::load(&client, &selection).await.during(DOING)?;
-        distribute(&mut model, &selection);
+        let model = catalog::load(&client, &selection).await.during(DOING)?;
         let mapping = Mapping::new(command.spec.as_ref());
         let mapped = mapping.read_and_apply(&client, &model, &[]).await.during(DOING)?;
         Ok(v1::PlanResult { model: Some(mapped.model), ..Default::default() })

@@ -11,6 +11,7 @@ pub mod database;
 pub mod debian;
 pub mod footprint;
 pub mod gnumed;
+pub mod greenplum;
 pub mod in_process;
 pub mod layout;
 pub mod oracle;

@@ -77,6 +77,32 @@ pub(super) fn copy<'a>(
     text.finish()
 }
 
+/// Rows of a stage: of each pair the first image's values of `keys`, then the second one's of `set`; with counts, how many
+/// copies are meant and the row's number.
+pub(super) fn stage<'a>(
+    pairs: impl IntoIterator<Item = (&'a Image, &'a Image)>,
+    keys: &[usize],
+    set: &[usize],
+    counts: Option<&[i64]>,
+) -> Vec<bytes::Bytes> {
+    let mut text = CopyText::default();
+    for (place, (old, new)) in pairs.into_iter().enumerate() {
+        let value = |image: &'a Image, column: &usize| {
+            image.relation.position_of(*column).map_or(Cell::Null, |position| image.tuple.cell(position))
+        };
+        let cells: Vec<Cell<'_>> = keys
+            .iter()
+            .map(|column| value(old, column))
+            .chain(set.iter().map(|column| value(new, column)))
+            .collect();
+        let counted =
+            counts.and_then(|counts| counts.get(place)).map(|count| [count.to_string(), place.to_string()]);
+        let numbers = counted.iter().flatten().map(|number| Cell::Text(number.as_bytes()));
+        text.push(cells.into_iter().chain(numbers));
+    }
+    text.finish()
+}
+
 /// For each position of the relation's tuples, which of the target's columns its value goes to.
 fn slots(relation: &Relation, columns: &[usize]) -> Vec<Option<usize>> {
     let mut slots = vec![None; relation.column_count];

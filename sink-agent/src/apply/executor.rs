@@ -35,6 +35,7 @@ use super::connection::Connection;
 use super::in_order::{self, Terms};
 use super::pipeline::{Broken, Pipeline};
 use super::plan::{CopyIn, Exceptions, Statement, Step, plan};
+use super::staged::Staged;
 use super::suspension::Suspension;
 use super::tally::Tally;
 use super::truncate::truncate;
@@ -231,7 +232,7 @@ impl Executor {
     /// Applies what a lane has of a batch, in a transaction of its own. `begin` begins and fences it, and notes what it does;
     /// the position stays. What sets will not do is refused and rolled back.
     pub(crate) async fn lane(&mut self, begin: &str, steps: &[Step]) -> Result<LaneOutcome, Error> {
-        let setback = match self.sets(&format!("{begin}; {DEFERRED}"), None, steps).await {
+        let setback = match self.sets(&self.begin(begin), None, steps).await {
             Ok(conflicts) => match self.connection.client().batch_execute("COMMIT").await {
                 Ok(()) => return Ok(LaneOutcome::Committed(conflicts)),
                 Err(error) => Setback::from(Error::database("commit the changes of a lane", error)),
@@ -255,7 +256,7 @@ impl Executor {
     ) -> Result<Outcome, Error> {
         let mut plan = self.plan(operations, steps);
         let mut retries = 0;
-        let begin = format!("{BEGIN}; {DEFERRED}");
+        let begin = self.begin(BEGIN);
         while let Some(steps) = plan.steps() {
             let execute = tracing::info_span!(names::SPAN_EXECUTE);
             let setback = match self.sets(&begin, Some(end_lsn), steps).instrument(execute).await {
@@ -290,7 +291,7 @@ impl Executor {
 
     async fn piece(&mut self, operations: &[Operation], steps: Option<&[Step]>) -> Result<Outcome, Error> {
         if !self.in_pieces {
-            let begin = format!("{BEGIN}; {DEFERRED}");
+            let begin = self.begin(BEGIN);
             self.connection.client().batch_execute(&begin).await.context("begin a large transaction")?;
             // Holds the task; the position moves with the last piece.
             self.fence(self.durable_lsn).await?;
@@ -320,6 +321,10 @@ impl Executor {
     async fn commit(&self) -> Result<(), tokio_postgres::Error> {
         let span = tracing::info_span!(names::SPAN_COMMIT);
         self.connection.client().batch_execute("COMMIT").instrument(span).await
+    }
+
+    fn begin(&self, begin: &str) -> String {
+        format!("{}; {DEFERRED}", self.connection.begin(begin))
     }
 
     fn plan<'a>(&self, operations: &'a [Operation], steps: Option<&'a [Step]>) -> Plan<'a> {
@@ -412,7 +417,8 @@ impl Executor {
     async fn alone(&mut self, step: &Step) -> Result<Tally, Setback> {
         match step {
             Step::Set(_) => {}
-            Step::Copy(copy) => self.copy(copy).await?,
+            Step::Staged(staged) => self.staged(staged).await?,
+            Step::Copy(CopyIn { table, text, data }) => self.copy(table, text, data, true).await?,
             Step::Truncate(truncation) => truncate(self.connection.client(), truncation).await?,
             Step::Suspend(suspension) => self.suspend(suspension).await?,
             Step::Rows(changes) => return Ok(self.rows(changes.iter()).await?),
@@ -420,16 +426,40 @@ impl Executor {
         Ok(Tally::default())
     }
 
-    async fn copy(&mut self, copy: &CopyIn) -> Result<(), Setback> {
-        let doing = || format!("copy new rows into table {}", copy.table);
-        let setback = |error| Setback::from(Error::database(doing(), error)).of(&copy.table, true);
-        let statement = self.connection.prepare(&copy.text).await.map_err(setback)?;
+    /// `into_table`: rows that stand there already may be in the way.
+    async fn copy(
+        &mut self,
+        table: &TableName,
+        text: &str,
+        data: &[Bytes],
+        into_table: bool,
+    ) -> Result<(), Setback> {
+        let doing = || format!("copy rows for table {table}");
+        let setback = |error| Setback::from(Error::database(doing(), error)).of(table, into_table);
+        let statement = self.connection.prepare(text).await.map_err(setback)?;
         let sink = self.connection.client().copy_in::<_, Bytes>(&statement).await.map_err(setback)?;
         let mut sink = pin!(sink);
-        for piece in &copy.data {
+        for piece in data {
             sink.feed(piece.clone()).await.map_err(setback)?;
         }
         sink.finish().await.map_err(setback)?;
+        Ok(())
+    }
+
+    async fn staged(&mut self, staged: &Staged) -> Result<(), Setback> {
+        let Staged { table, temporary, copy, rows, statements } = staged;
+        let of_table = |error: Error| Setback::from(error).of(table, false);
+        self.connection.make(temporary).await.map_err(of_table)?;
+        self.copy(table, copy, rows, false).await?;
+        for (text, expected) in statements {
+            let doing = || format!("apply changes of table {table}");
+            let setback = |error| of_table(Error::database(doing(), error));
+            let statement = self.connection.prepare(text).await.map_err(setback)?;
+            let affected = self.connection.client().execute(&statement, &[]).await.map_err(setback)?;
+            if expected.is_some_and(|expected| affected < expected) {
+                return Err(differs(table));
+            }
+        }
         Ok(())
     }
 

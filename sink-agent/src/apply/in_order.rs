@@ -109,7 +109,12 @@ struct Writer<'a, 't> {
 impl<'a> Writer<'a, '_> {
     async fn queue(&mut self, connection: &mut Connection, change: &'a Change) -> Result<(), Error> {
         let mut statements = Vec::new();
-        for Text { purpose, text, columns } in self.statements.of(change) {
+        for Text { purpose, text, columns, temporary } in self.statements.of(change) {
+            if let Some(temporary) = temporary {
+                // Changes that wait may use it.
+                self.flush(connection).await?;
+                connection.make(&[temporary]).await.map_err(|error| explained(change, error))?;
+            }
             let statement = connection.prepare(&text).await;
             let statement =
                 statement.map_err(|error| explained(change, Error::database("prepare a change", error)))?;

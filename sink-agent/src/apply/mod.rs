@@ -47,6 +47,7 @@ mod refusal;
 mod relation;
 pub(crate) mod replies;
 mod sql;
+mod staged;
 mod statements;
 mod suspension;
 mod tally;

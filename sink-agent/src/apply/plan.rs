@@ -9,11 +9,12 @@ use strait_proto::v1::TableName;
 
 use super::array::Parameter;
 use super::change::{Change, Operation, Truncation};
-use super::columns::{by_columns, copy, fill};
+use super::columns::{by_columns, copy, fill, stage};
 use super::fold::{Fold, Image, NetEffects, Stage, TooManyStages};
 use super::multiset::Multiset;
 use super::relation::{Lookup, LookupBy, Relation};
 use super::sql::{self, Form};
+use super::staged::{Staged, TemporaryTable};
 use super::suspension::Suspension;
 use super::target::Target;
 use crate::error::Error;
@@ -22,6 +23,7 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(crate) enum Step {
     Set(Statement),
+    Staged(Staged),
     Copy(CopyIn),
     /// Changes of tables whose rows have to be changed one by one.
     Rows(Vec<Change>),
@@ -98,6 +100,15 @@ pub(crate) fn plan(operations: &[Operation], exceptions: &Exceptions) -> Result<
     }
     planner.close()?;
     Ok(planner.steps)
+}
+
+/// The columns of rows in a stage.
+struct Rows<'a> {
+    /// By which they are found, or all of them where none is to be found.
+    keys: &'a [usize],
+    set: &'a [usize],
+    /// How many copies of each are meant.
+    counts: Option<&'a [i64]>,
 }
 
 /// Collects changes per table until something has to be seen by all of them.
@@ -191,11 +202,18 @@ impl Planner<'_> {
             return;
         }
         let lookup = &relation.lookup;
+        let expected = counted.then_some(images.len() as u64);
+        if relation.target.distribution.is_some() {
+            let rows = Rows { keys: &lookup.columns, set: &[], counts: None };
+            return self.staged(&relation.target, rows, images.iter().map(|image| (image, image)), |form| {
+                vec![(sql::delete(&relation.target, lookup, form), expected)]
+            });
+        }
         self.steps.push(Step::Set(Statement {
             table: relation.target.name.clone(),
             text: sql::delete(&relation.target, lookup, Form::Rows),
             parameters: fill(images, &lookup.columns),
-            expected: counted.then_some(images.len() as u64),
+            expected,
             hash_join: by_text(lookup),
         }));
     }
@@ -206,14 +224,31 @@ impl Planner<'_> {
             // Nothing but values that the source did not send: the row is as it was.
             return;
         }
-        let lookup = &relation.lookup;
+        let (target, lookup, expected) = (&relation.target, &relation.lookup, Some(pairs.len() as u64));
+        if target.distribution.is_some() {
+            let rows = Rows { keys: &lookup.columns, set, counts: None };
+            if !target.rewrites(set) {
+                return self.staged(target, rows, pairs.iter().copied(), |form| {
+                    vec![(sql::update(target, lookup, set, form), expected)]
+                });
+            }
+            let kept = TemporaryTable::kept(target, &sql::writable(target));
+            self.staged(target, rows, pairs.iter().copied(), |form| {
+                let [keep, delete, put, forget] = sql::rewrite_apart(target, lookup, set, form, &kept.name);
+                vec![(keep, expected), (delete, expected), (put, expected), (forget, None)]
+            });
+            if let Some(Step::Staged(staged)) = self.steps.last_mut() {
+                staged.temporary.push(kept);
+            }
+            return;
+        }
         let mut parameters = fill(pairs.iter().map(|(old, _)| *old), &lookup.columns);
         parameters.extend(fill(pairs.iter().map(|(_, new)| *new), set));
         self.steps.push(Step::Set(Statement {
             table: relation.target.name.clone(),
-            text: sql::update(&relation.target, lookup, set, Form::Rows),
+            text: sql::update(target, lookup, set, Form::Rows),
             parameters,
-            expected: Some(pairs.len() as u64),
+            expected,
             hash_join: by_text(lookup),
         }));
     }
@@ -223,23 +258,56 @@ impl Planner<'_> {
             self.delete(relation, images, false);
         }
         for (columns, places) in by_columns(images.iter().map(Image::present)) {
-            if self.may_copy(&relation.target.name, &columns, places.len()) {
+            let target = &relation.target;
+            if self.may_copy(relation, &columns, places.len()) {
                 let rows = places.iter().map(|place| (&images[*place], 1));
-                self.copy(&relation.target, &columns, rows);
+                self.copy(target, &columns, rows);
+                continue;
+            }
+            let expected = Some(places.len() as u64);
+            if target.distribution.is_some() && !columns.is_empty() {
+                let rows = Rows { keys: &columns, set: &[], counts: None };
+                let pairs = places.iter().map(|place| (&images[*place], &images[*place]));
+                self.staged(target, rows, pairs, |form| {
+                    vec![(sql::insert(target, &columns, relation.overwrites_by(), form), expected)]
+                });
                 continue;
             }
             self.steps.push(Step::Set(Statement {
                 table: relation.target.name.clone(),
-                text: sql::insert(&relation.target, &columns, relation.overwrites_by(), Form::Rows),
+                text: sql::insert(target, &columns, relation.overwrites_by(), Form::Rows),
                 parameters: fill(places.iter().map(|place| &images[*place]), &columns),
-                expected: Some(places.len() as u64),
+                expected,
                 hash_join: false,
             }));
         }
     }
 
-    fn may_copy(&self, table: &TableName, columns: &[usize], rows: usize) -> bool {
-        rows >= COPY_ROWS_MIN && !columns.is_empty() && !self.exceptions.overwritten.contains(table)
+    fn may_copy(&self, relation: &Relation, columns: &[usize], rows: usize) -> bool {
+        // Without a key to be found by, nothing is in the way; and the family takes few rows that way as well.
+        let target = &relation.target;
+        let always = target.distribution.is_some() && relation.lookup.by != LookupBy::Index;
+        let is_worth_it = always || rows >= COPY_ROWS_MIN;
+        is_worth_it && !columns.is_empty() && !self.exceptions.overwritten.contains(&target.name)
+    }
+
+    /// Rows of pairs of images, by way of a temporary table.
+    fn staged<'i>(
+        &mut self,
+        target: &Target,
+        rows: Rows<'_>,
+        pairs: impl Iterator<Item = (&'i Image, &'i Image)>,
+        statements: impl FnOnce(Form<'_>) -> Vec<(String, Option<u64>)>,
+    ) {
+        let columns = [rows.keys, rows.set].concat();
+        let stage_table = TemporaryTable::stage(target, &columns, rows.keys.len(), rows.counts.is_some());
+        self.steps.push(Step::Staged(Staged {
+            table: target.name.clone(),
+            copy: format!("COPY {} FROM STDIN", stage_table.name),
+            rows: stage(pairs, rows.keys, rows.set, rows.counts),
+            statements: statements(Form::Stage(&stage_table.name)),
+            temporary: vec![stage_table],
+        }));
     }
 
     fn copy<'a>(&mut self, target: &Target, columns: &[usize], rows: impl Iterator<Item = (&'a Image, i64)>) {
@@ -253,23 +321,37 @@ impl Planner<'_> {
     /// Rows without a key, each so many times.
     fn copies(&mut self, rows: &[(Image, i64)], delete: bool) {
         for (columns, places) in by_columns(rows.iter().map(|(image, _)| image.present())) {
-            let target = &rows[places[0]].0.relation.target;
+            let relation = &rows[places[0]].0.relation;
+            let target = &relation.target;
             let counts: Vec<i64> = places.iter().map(|place| rows[*place].1).collect();
-            if !delete && self.may_copy(&target.name, &columns, places.len()) {
+            if !delete && self.may_copy(relation, &columns, places.len()) {
                 self.copy(target, &columns, places.iter().map(|place| (&rows[*place].0, rows[*place].1)));
                 continue;
             }
             let total: i64 = counts.iter().sum();
+            let expected = delete.then_some(total.unsigned_abs());
+            if target.distribution.is_some() {
+                let stage_rows = Rows { keys: &columns, set: &[], counts: Some(&counts) };
+                let pairs = places.iter().map(|place| (&rows[*place].0, &rows[*place].0));
+                self.staged(target, stage_rows, pairs, |form| {
+                    let text = match delete {
+                        true => sql::delete_copies(target, &columns, form),
+                        false => sql::insert_copies(target, &columns, form),
+                    };
+                    vec![(text, expected)]
+                });
+                continue;
+            }
             let mut parameters = fill(places.iter().map(|place| &rows[*place].0), &columns);
             parameters.push(Parameter::Counts(counts));
             self.steps.push(Step::Set(Statement {
                 table: target.name.clone(),
                 text: match delete {
-                    true => sql::delete_copies(target, &columns),
-                    false => sql::insert_copies(target, &columns),
+                    true => sql::delete_copies(target, &columns, Form::Rows),
+                    false => sql::insert_copies(target, &columns, Form::Rows),
                 },
                 parameters,
-                expected: delete.then_some(total.unsigned_abs()),
+                expected,
                 hash_join: delete,
             }));
         }
@@ -282,7 +364,7 @@ impl TableChanges {
             _ if in_order => Changes::InOrder(Vec::new()),
             LookupBy::WholeRow if relation.in_order => Changes::InOrder(Vec::new()),
             LookupBy::WholeRow => Changes::Counted(Multiset::default()),
-            LookupBy::Index | LookupBy::Text => Changes::Keyed(Fold::default()),
+            LookupBy::Index | LookupBy::Columns | LookupBy::Text => Changes::Keyed(Fold::default()),
         };
         Self { relation: Arc::clone(relation), changes }
     }

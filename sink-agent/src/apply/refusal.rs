@@ -51,7 +51,7 @@ pub(super) fn explained(change: &Change, error: Error) -> Error {
     // A whole row must not leave the destination; a key is what a person needs to find it.
     let key = match change.relation.lookup.by {
         LookupBy::WholeRow => String::new(),
-        LookupBy::Index | LookupBy::Text => format!(" with {}", row_key(change)),
+        LookupBy::Index | LookupBy::Columns | LookupBy::Text => format!(" with {}", row_key(change)),
     };
     let cause = format!(
         "the {} of a row of table {table}{key} at {} cannot be applied: {}{constraint} (SQLSTATE {})",

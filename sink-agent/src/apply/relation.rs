@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use strait_proto::v1::{RelationDefinition, ReplicaIdentity};
 
-use super::target::{Target, UniqueIndex};
+use super::target::{Distribution, Target, UniqueIndex};
 use super::tuple::{Cell, Tuple};
 use crate::error::Error;
 
@@ -47,7 +47,10 @@ pub(crate) struct Lookup {
 pub(crate) enum LookupBy {
     /// A unique index of the destination.
     Index,
-    /// The columns identify the row at the source, no index does here: compared as text.
+    /// The columns identify the row at the source, no index does here: compared by the equality of their types, where the
+    /// server has to look at all rows anyway (the Greenplum family).
+    Columns,
+    /// The same, compared as text.
     Text,
     /// No key: all columns compared as text, one of several equal rows at a time.
     WholeRow,
@@ -84,6 +87,9 @@ impl Relation {
             .map(|(place, _)| *place)
             .collect();
         let lookup = choose_lookup(&target, identity, &identity_columns, &places);
+        if lookup.by == LookupBy::WholeRow && target.distribution == Some(Distribution::Replicated) {
+            return Err(copies_of_whole_rows(&target));
+        }
         let lookup_positions = lookup.columns.iter().filter_map(|place| position_of(*place)).collect();
         let written: Vec<usize> = places.iter().map(|(place, _)| *place).collect();
         let writable = target.columns.iter().filter(|column| !column.generated).count();
@@ -137,9 +143,16 @@ impl Relation {
 
     /// An identity column outside the key, which only an INSERT can write: what an insert finds is deleted
     /// first.
+    ///
+    /// The same where the family has no unique index by which ON CONFLICT would find it.
     pub(crate) fn deletes_first(&self) -> bool {
-        self.lookup.by != LookupBy::WholeRow
-            && self.outside_key.iter().any(|column| self.target.columns[*column].identity_always)
+        match self.lookup.by {
+            LookupBy::WholeRow => false,
+            LookupBy::Columns => true,
+            LookupBy::Index | LookupBy::Text => {
+                self.outside_key.iter().any(|column| self.target.columns[*column].identity_always)
+            }
+        }
     }
 
     /// Which part of the key the value at a position is.
@@ -198,7 +211,7 @@ fn choose_lookup(
         };
         return match target.unique.iter().find(same) {
             Some(index) => by_index(index),
-            None => Lookup { by: LookupBy::Text, columns: wanted, operators: Vec::new() },
+            None => by_columns(target, wanted),
         };
     }
     let arrives = |column: &usize| places.iter().any(|(place, _)| place == column);
@@ -210,6 +223,32 @@ fn choose_lookup(
             columns: places.iter().map(|(place, _)| *place).collect(),
             operators: Vec::new(),
         },
+    }
+}
+
+/// Equal rows are told apart by where they lie, and each segment has a replicated table's rows somewhere else.
+fn copies_of_whole_rows(target: &Target) -> Error {
+    Error::refused(
+        format!(
+            "table {} is replicated to all segments and has no key: its rows cannot be told apart",
+            target.name
+        ),
+        format!(
+            "Add a primary key at the source and at the destination, or distribute it otherwise: \
+             ALTER TABLE {} SET DISTRIBUTED RANDOMLY;",
+            target.sql_name
+        ),
+    )
+}
+
+fn by_columns(target: &Target, columns: Vec<usize>) -> Lookup {
+    let operators: Option<Vec<String>> =
+        columns.iter().map(|column| target.columns[*column].equality.clone()).collect();
+    match operators {
+        Some(operators) if target.distribution.is_some() => {
+            Lookup { by: LookupBy::Columns, columns, operators }
+        }
+        _ => Lookup { by: LookupBy::Text, columns, operators: Vec::new() },
     }
 }
 

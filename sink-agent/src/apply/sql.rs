@@ -1,25 +1,32 @@
-//! The statements that change rows: for many rows at once, from one `text[]` per column, or for one row, from
-//! one text per column. The same builders make both.
+//! The statements that change rows: for many rows at once, from one `text[]` per column or from a stage, or for one row,
+//! from one text per column. The same builders make all.
 //!
 //! Parameters come in a fixed order: what finds the row (the lookup's columns), then what it is set to.
 
 use super::relation::{Lookup, LookupBy};
 use super::target::{Target, UniqueIndex};
 
+/// Where the rows of a set come with a count each, the column that has it.
+pub(super) const COUNT: &str = "n";
+/// And the one that numbers them.
+pub(super) const NUMBER: &str = "i";
+
 /// How a statement gets its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum Form<'a> {
     /// `unnest($1::text[], …) AS s (c1, …)`
     Rows,
+    /// A table of that name with columns `c1`, … of the types of the columns that they are for: no parameters.
+    Stage(&'a str),
     /// `$1::text`, …
     One,
 }
 
-impl Form {
+impl Form<'_> {
     /// The value of parameter `number`, from 1, as a text.
     fn text(self, number: usize) -> String {
         match self {
-            Self::Rows => format!("s.c{number}"),
+            Self::Rows | Self::Stage(_) => format!("s.c{number}"),
             Self::One => format!("${number}::text"),
         }
     }
@@ -28,6 +35,7 @@ impl Form {
     pub(super) fn value(self, number: usize, target: &Target, column: usize) -> String {
         match target.columns[column].sql_type.as_str() {
             "text" => self.text(number),
+            _ if matches!(self, Self::Stage(_)) => self.text(number),
             sql_type => format!("{}::{sql_type}", self.text(number)),
         }
     }
@@ -36,6 +44,7 @@ impl Form {
     fn source(self, keyword: &str, count: usize) -> String {
         match self {
             Self::Rows => format!(" {keyword} {} AS s ({})", unnest(count), names(count)),
+            Self::Stage(stage) => format!(" {keyword} {stage} AS s"),
             Self::One => String::new(),
         }
     }
@@ -45,7 +54,7 @@ impl Form {
 /// out, so that the count tells that they have to be written one by one.
 ///
 /// Parameters: the columns.
-pub(crate) fn insert(target: &Target, columns: &[usize], keys: Option<&[usize]>, form: Form) -> String {
+pub(crate) fn insert(target: &Target, columns: &[usize], keys: Option<&[usize]>, form: Form<'_>) -> String {
     if columns.is_empty() {
         return format!("INSERT INTO {} DEFAULT VALUES", target.sql_name);
     }
@@ -76,16 +85,19 @@ pub(crate) fn copy(target: &Target, columns: &[usize]) -> String {
 /// Inserts rows of a table without a key, each as often as its count says.
 ///
 /// Parameters: the columns, then the counts as `bigint[]`.
-pub(crate) fn insert_copies(target: &Target, columns: &[usize]) -> String {
-    let values = select_list(target, columns, Form::Rows);
-    let source = counted(columns.len());
-    format!("{} SELECT {values} FROM {source}, generate_series(1, s.n)", insert_into(target, columns))
+pub(crate) fn insert_copies(target: &Target, columns: &[usize], form: Form<'_>) -> String {
+    let values = select_list(target, columns, form);
+    let source = match form {
+        Form::Stage(stage) => format!("{stage} AS s"),
+        Form::Rows | Form::One => counted(columns.len()),
+    };
+    format!("{} SELECT {values} FROM {source}, generate_series(1, s.{COUNT})", insert_into(target, columns))
 }
 
 /// Deletes the rows that the lookup finds.
 ///
 /// Parameters: the lookup's columns.
-pub(crate) fn delete(target: &Target, lookup: &Lookup, form: Form) -> String {
+pub(crate) fn delete(target: &Target, lookup: &Lookup, form: Form<'_>) -> String {
     let source = form.source("USING", lookup.columns.len());
     format!("DELETE FROM {} AS t{source} WHERE {}", target.only(), matches(target, lookup, "t", 1, form))
 }
@@ -93,17 +105,26 @@ pub(crate) fn delete(target: &Target, lookup: &Lookup, form: Form) -> String {
 /// Deletes copies of rows of a table without a key, as many as each count says and there are.
 ///
 /// Parameters: the columns, then the counts as `bigint[]`.
-pub(crate) fn delete_copies(target: &Target, columns: &[usize]) -> String {
+pub(crate) fn delete_copies(target: &Target, columns: &[usize], form: Form<'_>) -> String {
     let (only, count) = (target.only(), columns.len());
     let stands = row_text(columns.iter().map(|column| format!("t.{}", target.columns[*column].sql_name)));
-    let wanted = row_text(values(target, columns, 1, Form::Rows));
+    let wanted = row_text(values(target, columns, 1, form));
+    if let Form::Stage(stage) = form {
+        // Each segment numbers its rows for itself.
+        return format!(
+            "DELETE FROM {only} AS d WHERE (d.gp_segment_id, d.ctid) IN (SELECT m.segment, m.id FROM \
+             (SELECT t.gp_segment_id AS segment, t.ctid AS id, s.{COUNT}, \
+             row_number() OVER (PARTITION BY s.{NUMBER}) AS copy \
+             FROM {only} AS t JOIN {stage} AS s ON {stands} = {wanted}) AS m WHERE m.copy <= m.{COUNT})"
+        );
+    }
     format!(
         "DELETE FROM {only} AS d WHERE d.ctid = ANY (ARRAY(SELECT m.id FROM \
-         (SELECT t.ctid AS id, s.n, row_number() OVER (PARTITION BY s.i) AS copy \
+         (SELECT t.ctid AS id, s.{COUNT}, row_number() OVER (PARTITION BY s.{NUMBER}) AS copy \
          FROM {only} AS t JOIN {} WITH ORDINALITY AS s ({}) ON {stands} = {wanted}) AS m \
-         WHERE m.copy <= m.n))",
+         WHERE m.copy <= m.{COUNT}))",
         unnest_counted(count),
-        list((1..=count).map(|number| format!("c{number}")).chain(["n".to_owned(), "i".to_owned()])),
+        list((1..=count).map(|number| format!("c{number}")).chain([COUNT.to_owned(), NUMBER.to_owned()])),
     )
 }
 
@@ -118,7 +139,7 @@ pub(crate) fn find(target: &Target, lookup: &Lookup, what: &str) -> String {
 /// and put in again with what it had in the others.
 ///
 /// Parameters: the lookup's columns, then the columns set.
-pub(crate) fn update(target: &Target, lookup: &Lookup, set: &[usize], form: Form) -> String {
+pub(crate) fn update(target: &Target, lookup: &Lookup, set: &[usize], form: Form<'_>) -> String {
     let keys = lookup.columns.len();
     let found = matches(target, lookup, "t", 1, form);
     if set.iter().any(|column| target.columns[*column].identity_always) {
@@ -132,9 +153,8 @@ pub(crate) fn update(target: &Target, lookup: &Lookup, set: &[usize], form: Form
     format!("UPDATE {} AS t SET {assignments}{source} WHERE {found}", target.only())
 }
 
-fn rewrite(target: &Target, keys: usize, set: &[usize], found: &str, form: Form) -> String {
-    let writable: Vec<usize> =
-        (0..target.columns.len()).filter(|column| !target.columns[*column].generated).collect();
+fn rewrite(target: &Target, keys: usize, set: &[usize], found: &str, form: Form<'_>) -> String {
+    let writable = writable(target);
     let old = writable.iter().map(|column| format!("t.{} AS t{column}", target.columns[*column].sql_name));
     let new = set
         .iter()
@@ -157,6 +177,43 @@ fn rewrite(target: &Target, keys: usize, set: &[usize], found: &str, form: Form)
         target.only(),
         insert_into(target, &writable)
     )
+}
+
+/// The same where UPDATE will not do at all and no statement may write twice (the Greenplum family), in four statements:
+/// keep the rows with what they become, delete them, put them in again, and forget them. Where a row is missing the second one
+/// tells by its count. `kept` is a table with the columns that [`writable`] names.
+///
+/// Parameters: of the first one, as of [`update`]; of the second one, the lookup's columns.
+pub(crate) fn rewrite_apart(
+    target: &Target,
+    lookup: &Lookup,
+    set: &[usize],
+    form: Form<'_>,
+    kept: &str,
+) -> [String; 4] {
+    let keys = lookup.columns.len();
+    let columns = writable(target);
+    let becomes =
+        list(columns.iter().map(|column| match set.iter().position(|candidate| candidate == column) {
+            None => format!("t.{}", target.columns[*column].sql_name),
+            Some(place) => form.value(keys + 1 + place, target, *column),
+        }));
+    let stage = match form {
+        Form::Stage(stage) => format!(", {stage} AS s"),
+        Form::Rows | Form::One => String::new(),
+    };
+    let found = matches(target, lookup, "t", 1, form);
+    [
+        format!("INSERT INTO {kept} SELECT {becomes} FROM {} AS t{stage} WHERE {found}", target.only()),
+        delete(target, lookup, form),
+        format!("{} SELECT * FROM {kept}", insert_into(target, &columns)),
+        format!("DELETE FROM {kept}"),
+    ]
+}
+
+/// The columns that can be written.
+pub(crate) fn writable(target: &Target) -> Vec<usize> {
+    (0..target.columns.len()).filter(|column| !target.columns[*column].generated).collect()
 }
 
 /// Deletes rows other than the one that is about to be written which have its values in a unique index.
@@ -192,7 +249,7 @@ fn index_matches(target: &Target, index: &UniqueIndex, alias: &str) -> String {
 }
 
 /// The condition that `alias` is the row which the lookup's parameters, from number `first`, name.
-pub(super) fn matches(target: &Target, lookup: &Lookup, alias: &str, first: usize, form: Form) -> String {
+pub(super) fn matches(target: &Target, lookup: &Lookup, alias: &str, first: usize, form: Form<'_>) -> String {
     let wanted = values(target, &lookup.columns, first, form);
     let stands = |alias: &str| {
         let names =
@@ -200,7 +257,7 @@ pub(super) fn matches(target: &Target, lookup: &Lookup, alias: &str, first: usiz
         names.collect::<Vec<_>>()
     };
     match lookup.by {
-        LookupBy::Index => {
+        LookupBy::Index | LookupBy::Columns => {
             let parts = stands(alias).into_iter().zip(&lookup.operators).zip(wanted);
             parts
                 .map(|((stands, operator), wanted)| format!("{stands} {operator} {wanted}"))
@@ -208,14 +265,24 @@ pub(super) fn matches(target: &Target, lookup: &Lookup, alias: &str, first: usiz
                 .join(" AND ")
         }
         LookupBy::Text => format!("{} = {}", row_text(stands(alias)), row_text(wanted)),
-        // One of several equal rows. A partitioned table's rows are found by their partition as well.
-        LookupBy::WholeRow => format!(
-            "({alias}.tableoid, {alias}.ctid) = \
-             (SELECT x.tableoid, x.ctid FROM {} AS x WHERE {} = {} LIMIT 1)",
-            target.only(),
-            row_text(stands("x")),
-            row_text(wanted)
-        ),
+        // One of several equal rows, the same one for all statements of a change. A partitioned table's rows are found by
+        // their partition as well, and those of the family by their segment.
+        LookupBy::WholeRow => {
+            let segment = target.distribution.is_some();
+            let place = |alias: &str| {
+                let segment = if segment { format!("{alias}.gp_segment_id, ") } else { String::new() };
+                format!("{segment}{alias}.tableoid, {alias}.ctid")
+            };
+            let order = if segment { format!(" ORDER BY {}", place("x")) } else { String::new() };
+            format!(
+                "({}) = (SELECT {} FROM {} AS x WHERE {} = {}{order} LIMIT 1)",
+                place(alias),
+                place("x"),
+                target.only(),
+                row_text(stands("x")),
+                row_text(wanted)
+            )
+        }
     }
 }
 
@@ -231,11 +298,11 @@ fn row_text(values: impl IntoIterator<Item = String>) -> String {
     format!("ARRAY[{}]::text[]", list(printed))
 }
 
-fn values(target: &Target, columns: &[usize], first: usize, form: Form) -> Vec<String> {
+fn values(target: &Target, columns: &[usize], first: usize, form: Form<'_>) -> Vec<String> {
     columns.iter().enumerate().map(|(place, column)| form.value(first + place, target, *column)).collect()
 }
 
-fn select_list(target: &Target, columns: &[usize], form: Form) -> String {
+fn select_list(target: &Target, columns: &[usize], form: Form<'_>) -> String {
     list(values(target, columns, 1, form))
 }
 
@@ -257,7 +324,7 @@ fn unnest_counted(count: usize) -> String {
 }
 
 fn counted(count: usize) -> String {
-    let names = (1..=count).map(|number| format!("c{number}")).chain(["n".to_owned()]);
+    let names = (1..=count).map(|number| format!("c{number}")).chain([COUNT.to_owned()]);
     format!("{} AS s ({})", unnest_counted(count), list(names))
 }
 

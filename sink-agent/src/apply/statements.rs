@@ -11,6 +11,7 @@ use super::change::{Change, ChangeKind};
 use super::evidence::DESTINATION_ROW_CHARACTERS_MAX;
 use super::relation::{LookupBy, Relation};
 use super::sql::{self, Form};
+use super::staged::TemporaryTable;
 use super::tuple::{Cell, Tuple};
 
 /// What a statement is for, which says what its rows mean.
@@ -32,6 +33,14 @@ pub(super) struct Text<'a> {
     pub(super) text: Arc<str>,
     /// The target's columns of its parameters, each with the tuple that has the value.
     pub(super) columns: Vec<(&'a Tuple, Vec<usize>)>,
+    /// What it uses and has to stand, empty, before it is prepared.
+    pub(super) temporary: Option<TemporaryTable>,
+}
+
+impl<'a> Text<'a> {
+    fn new(purpose: Purpose, text: Arc<str>, columns: Vec<(&'a Tuple, Vec<usize>)>) -> Self {
+        Self { purpose, text, columns, temporary: None }
+    }
 }
 
 /// Which statement: relation by address (the changes keep it alive), purpose, place among its kind, columns
@@ -55,11 +64,7 @@ impl Statements {
                 let text = self.text(relation, Purpose::Change, 0, &[], || {
                     sql::delete(&relation.target, &relation.lookup, Form::One)
                 });
-                vec![Text {
-                    purpose: Purpose::Change,
-                    text,
-                    columns: vec![(old, relation.lookup.columns.clone())],
-                }]
+                vec![Text::new(Purpose::Change, text, vec![(old, relation.lookup.columns.clone())])]
             }
         }
     }
@@ -79,7 +84,7 @@ impl Statements {
             });
             let mut columns = vec![(new, index.columns.clone())];
             columns.extend(own.map(|lookup| (new, lookup.columns.clone())));
-            texts.push(Text { purpose: Purpose::Displace, text, columns });
+            texts.push(Text::new(Purpose::Displace, text, columns));
         }
         if by_key || relation.deletes_first() {
             let text = self.text(relation, Purpose::Overwrite, 0, &[], || {
@@ -90,13 +95,13 @@ impl Statements {
                 }
             });
             let columns = vec![(new, lookup.columns.clone())];
-            texts.push(Text { purpose: Purpose::Overwrite, text, columns });
+            texts.push(Text::new(Purpose::Overwrite, text, columns));
         }
         let written = &relation.written;
         let text = self.text(relation, Purpose::Insert, 0, &[], || {
             sql::insert(target, written, relation.overwrites_by(), Form::One)
         });
-        texts.push(Text { purpose: Purpose::Insert, text, columns: vec![(new, written.clone())] });
+        texts.push(Text::new(Purpose::Insert, text, vec![(new, written.clone())]));
         texts
     }
 
@@ -124,12 +129,39 @@ impl Statements {
                 returning(&sql::displace(target, index, Some(lookup), true))
             });
             let columns = vec![(new, index.columns.clone()), (own, lookup.columns.clone())];
-            texts.push(Text { purpose: Purpose::Displace, text, columns });
+            texts.push(Text::new(Purpose::Displace, text, columns));
+        }
+        if target.rewrites(&set) {
+            texts.extend(self.rewrite(relation, own, new, set));
+            return texts;
         }
         let text =
             self.text(relation, Purpose::Change, 1, &set, || sql::update(target, lookup, &set, Form::One));
         let columns = vec![(own, lookup.columns.clone()), (new, set)];
-        texts.push(Text { purpose: Purpose::Change, text, columns });
+        texts.push(Text::new(Purpose::Change, text, columns));
+        texts
+    }
+
+    /// An update as DELETE and INSERT, of a row that is kept in between.
+    fn rewrite<'a>(
+        &mut self,
+        relation: &Arc<Relation>,
+        own: &'a Tuple,
+        new: &'a Tuple,
+        set: Vec<usize>,
+    ) -> Vec<Text<'a>> {
+        let (target, lookup) = (&relation.target, &relation.lookup);
+        let kept = TemporaryTable::kept(target, &sql::writable(target));
+        let texts = sql::rewrite_apart(target, lookup, &set, Form::One, &kept.name);
+        let found_by = vec![(own, lookup.columns.clone())];
+        let mut becomes = found_by.clone();
+        becomes.push((new, set));
+        let purposes = [Purpose::Insert, Purpose::Change, Purpose::Insert, Purpose::Insert];
+        let columns = [becomes, found_by, Vec::new(), Vec::new()];
+        let texts = texts.into_iter().zip(purposes).zip(columns);
+        let mut texts: Vec<Text<'a>> =
+            texts.map(|((text, purpose), columns)| Text::new(purpose, text.into(), columns)).collect();
+        texts[0].temporary = Some(kept);
         texts
     }
 

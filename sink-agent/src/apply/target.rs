@@ -1,8 +1,8 @@
 //! A table of the destination as its own catalogs describe it: what may be written, and by what a row is
 //! found.
 
-use strait_postgres::Client;
 use strait_postgres::quote::{identifier, qualified};
+use strait_postgres::{Client, Dialect, is_append_optimised};
 use strait_proto::v1::TableName;
 use tokio_postgres::types::Type;
 
@@ -17,7 +17,20 @@ pub(crate) struct Target {
     /// A plain table; false: partitioned, so that its rows lie elsewhere.
     pub(crate) ordinary: bool,
     pub(crate) columns: Vec<TargetColumn>,
+    /// Those that ON CONFLICT can name.
     pub(crate) unique: Vec<UniqueIndex>,
+    /// How the Greenplum family spreads its rows; none on PostgreSQL.
+    pub(crate) distribution: Option<Distribution>,
+}
+
+/// How the rows of a table lie on the segments of a server of the Greenplum family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Distribution {
+    /// By these columns, positions in [`Target::columns`].
+    Key(Vec<usize>),
+    Random,
+    /// Each segment has all of them.
+    Replicated,
 }
 
 /// A column of such a table.
@@ -33,6 +46,8 @@ pub(crate) struct TargetColumn {
     pub(crate) generated: bool,
     /// GENERATED ALWAYS AS IDENTITY: UPDATE cannot set it.
     pub(crate) identity_always: bool,
+    /// The equality that its type is sorted by, as `OPERATOR(schema.=)`; none for json and the like.
+    pub(crate) equality: Option<String>,
 }
 
 /// A unique index that can stand for the rows: immediate, valid, over plain columns, of all rows.
@@ -50,13 +65,33 @@ pub(crate) struct UniqueIndex {
     pub(crate) nulls_equal: bool,
 }
 
-const TABLE_SQL: &str = "SELECT c.oid, c.relkind::text
+const TABLE_SQL: &str = "SELECT c.oid, c.relkind::text, coalesce(m.amname::text, '')
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+       LEFT JOIN pg_am AS m ON m.oid = c.relam
  WHERE n.nspname = $1 AND c.relname = $2";
 
+/// Default operator classes are made for the type under a domain, for text instead of varchar, and for all arrays, enums and
+/// ranges at once.
 const COLUMNS_SQL: &str =
-    "SELECT a.attname::text, format_type(a.atttypid, -1), a.attgenerated <> '', a.attidentity = 'a'
+    "SELECT a.attname::text, format_type(a.atttypid, -1), a.attgenerated <> '', a.attidentity = 'a',
+       (SELECT format('OPERATOR(%I.%s)', s.nspname, o.oprname)
+          FROM pg_opclass AS p
+               JOIN pg_am AS m ON m.oid = p.opcmethod AND m.amname = 'btree'
+               JOIN pg_amop AS q
+                   ON q.amopfamily = p.opcfamily AND q.amopstrategy = 3
+                  AND q.amoplefttype = p.opcintype AND q.amoprighttype = p.opcintype
+               JOIN pg_operator AS o ON o.oid = q.amopopr
+               JOIN pg_namespace AS s ON s.oid = o.oprnamespace
+         WHERE p.opcdefault AND p.opcintype = CASE
+                   WHEN b.oid = 'varchar'::regtype THEN 'text'::regtype
+                   WHEN b.typtype = 'e' THEN 'anyenum'::regtype
+                   WHEN b.typtype = 'r' THEN 'anyrange'::regtype
+                   WHEN b.typlen = -1 AND b.typelem <> 0 THEN 'anyarray'::regtype
+                   ELSE b.oid END
+         LIMIT 1)
   FROM pg_attribute AS a
+       JOIN pg_type AS t ON t.oid = a.atttypid
+       JOIN pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
  WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum";
 
@@ -86,6 +121,13 @@ const UNIQUE_SQL: &str = "SELECT i.indisprimary,
 HAVING count(*) = min(i.indnkeyatts)
  ORDER BY i.indisprimary DESC, i.indexrelid";
 
+const DISTRIBUTION_SQL: &str = "SELECT p.policytype::text, ARRAY(
+           SELECT a.attname::text
+             FROM unnest(p.distkey::smallint[]) WITH ORDINALITY AS k (attnum, place)
+                  JOIN pg_attribute AS a ON a.attrelid = p.localoid AND a.attnum = k.attnum
+            ORDER BY k.place)
+  FROM pg_catalog.gp_distribution_policy AS p WHERE p.localoid = $1";
+
 impl Target {
     /// Reads the table from the catalogs.
     ///
@@ -96,7 +138,7 @@ impl Target {
         let key = [(&name.schema as _, Type::TEXT), (&name.name as _, Type::TEXT)];
         let table = client.query_typed_opt(TABLE_SQL, &key).await.context(doing())?;
         let Some(table) = table else { return Err(missing(name)) };
-        let (oid, kind): (u32, &str) = (table.get(0), table.get(1));
+        let (oid, kind, access_method): (u32, &str, &str) = (table.get(0), table.get(1), table.get(2));
         if !matches!(kind, "r" | "p") {
             return Err(Error::refused(
                 format!("{name} at the destination is not a table that can be written"),
@@ -113,11 +155,12 @@ impl Target {
                 sql_type: row.get(1),
                 generated: row.get(2),
                 identity_always: row.get(3),
+                equality: row.get(4),
             })
             .collect();
         let position = |name: &String| columns.iter().position(|column| column.name == *name);
         let unique = client.query_typed(UNIQUE_SQL, &key).await.context(doing())?;
-        let unique = unique
+        let unique: Vec<UniqueIndex> = unique
             .iter()
             .filter_map(|row| {
                 // A column that appeared between the two queries is none that we write yet.
@@ -132,19 +175,48 @@ impl Target {
                 })
             })
             .collect();
+        let server = client.server().await.context(doing())?;
+        let distribution = match server.dialect {
+            Dialect::PostgreSql => None,
+            Dialect::Greenplum => {
+                let policy = client.query_typed_opt(DISTRIBUTION_SQL, &key).await.context(doing())?;
+                Some(policy.map_or(Distribution::Random, |row| distribution(&row, &columns)))
+            }
+        };
+        // ON CONFLICT is refused there even where a version has unique indexes.
+        let has_on_conflict = !is_append_optimised(access_method);
         Ok(Self {
             name: name.clone(),
             sql_name: qualified(&name.schema, &name.name),
             ordinary: kind == "r",
             columns,
-            unique,
+            unique: if has_on_conflict { unique } else { Vec::new() },
+            distribution,
         })
+    }
+
+    /// Whether rows of a table of the family have to be deleted and inserted to set these columns. UPDATE of a distribution key
+    /// is refused where the table has triggers, and one statement cannot do both there.
+    pub(crate) fn rewrites(&self, set: &[usize]) -> bool {
+        let is_key = |column: &usize| matches!(&self.distribution, Some(Distribution::Key(key)) if key.contains(column));
+        self.distribution.is_some()
+            && set.iter().any(|column| is_key(column) || self.columns[*column].identity_always)
     }
 
     /// The table in a FROM, UPDATE or DELETE: children of plain inheritance have their own rows and
     /// relations.
     pub(crate) fn only(&self) -> String {
         if self.ordinary { format!("ONLY {}", self.sql_name) } else { self.sql_name.clone() }
+    }
+}
+
+fn distribution(row: &tokio_postgres::Row, columns: &[TargetColumn]) -> Distribution {
+    let (policy_type, names): (&str, Vec<String>) = (row.get(0), row.get(1));
+    let position = |name: &String| columns.iter().position(|column| column.name == *name);
+    match names.iter().map(position).collect::<Option<Vec<usize>>>() {
+        _ if policy_type == "r" => Distribution::Replicated,
+        Some(key) if !key.is_empty() => Distribution::Key(key),
+        _ => Distribution::Random,
     }
 }
 
@@ -166,6 +238,7 @@ pub(crate) mod tests {
             sql_type: sql_type.to_owned(),
             generated: false,
             identity_always: false,
+            equality: Some("OPERATOR(pg_catalog.=)".to_owned()),
         }
     }
 
@@ -177,6 +250,7 @@ pub(crate) mod tests {
             ordinary: true,
             columns: columns.to_vec(),
             unique: Vec::new(),
+            distribution: None,
         }
     }
 

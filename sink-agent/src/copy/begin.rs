@@ -33,7 +33,7 @@ pub(crate) async fn begin_tables(
     let claim = session.claim();
     let created = store::created_tables(client, &claim.task_id).await?;
     let adopted = store::adopted_tables(client, &claim.task_id).await?;
-    in_transaction(client, BEGIN, async {
+    in_transaction(client, &connection.begin(BEGIN), async {
         // Locks the checkpoint first: nobody else holds the task from here on.
         let stands = store::begin_checkpoint(client, &claim, begin_lsn, &source).await?;
         require_same(&stands, &source)?;

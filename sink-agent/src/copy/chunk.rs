@@ -25,7 +25,7 @@ pub(crate) async fn copy_chunk(
     let claim = session.claim();
     let connection = session.writing_connection().await?;
     let client = connection.client();
-    let response = in_transaction(client, &claim.begin_sql(), async {
+    let response = in_transaction(client, &connection.begin(&claim.begin_sql()), async {
         if let Some(rows) = enter_chunk(client, &claim, line).await? {
             return Ok(CopyChunkResponse { rows, existed: true });
         }

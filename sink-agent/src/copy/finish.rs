@@ -24,8 +24,9 @@ pub(crate) async fn finish_table(
     // Merging writes rows, and neither triggers nor foreign keys are to see them.
     let connection = session.writing_connection().await?;
     let merge = async || merge(connection.client(), &claim.task_id, &table, &name).await;
-    let (table_id, generation) = (request.table_id, request.generation);
-    if finish_copy(connection.client(), &claim, table_id, generation, request.chunks, merge).await? {
+    let copied = (request.table_id, request.generation, request.chunks);
+    let begin = connection.begin(&claim.begin_sql());
+    if finish_copy(connection.client(), &claim, &begin, copied, merge).await? {
         session.give_back(connection);
         return Ok(());
     }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use strait_postgres::Dialect;
 use strait_postgres::quote::{identifier, literal, qualified};
-use strait_proto::v1::{self, TableName};
+use strait_proto::v1::TableName;
 use tokio_postgres::types::Type;
 
 use super::Checks;
@@ -37,30 +36,8 @@ const TYPES_SQL: &str = "SELECT w.type_name, w.extension, a.name IS NOT NULL
 impl Checks<'_> {
     pub(super) async fn version(&self) -> Checked {
         let server = self.client.server().await.context("read the server's version")?;
-        server.require_supported().context("look at the server's version")?;
+        server.require_version().context("look at the server's version")?;
         fine(format!("{} {}", server.dialect, server.version))
-    }
-
-    /// What only the Greenplum family has must not be asked for elsewhere: it would be ignored.
-    pub(super) async fn family_options(&self, spec: Option<&v1::TaskSpec>) -> Checked {
-        let objects = spec.and_then(|spec| spec.objects.clone()).unwrap_or_default();
-        let asks =
-            |options: &v1::TableOptions| !options.distribution_key.is_empty() || !options.storage.is_empty();
-        let entries = objects.include.iter().enumerate();
-        let asking: Vec<usize> = entries
-            .filter(|(_, entry)| entry.options.as_ref().is_some_and(asks))
-            .map(|(number, _)| number)
-            .collect();
-        let server = self.client.server().await.context("read the server's version")?;
-        if asking.is_empty() || server.dialect == Dialect::Greenplum {
-            return fine(server.dialect.to_string());
-        }
-        let fields = asking.iter().map(|number| format!("objects.include[{number}]"));
-        failed(
-            format!("{} has neither distribution keys nor storage engines to choose", server.dialect),
-            format!("asked for in: {}", shown(fields.collect::<Vec<_>>().into_iter())),
-            "Take `distribution_key` and `storage` out of the task: they are for the Greenplum family.",
-        )
     }
 
     pub(super) async fn not_in_recovery(&self) -> Checked {

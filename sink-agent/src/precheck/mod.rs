@@ -5,6 +5,7 @@
 mod checks;
 mod connections;
 mod existing;
+mod family;
 mod item;
 mod requirements;
 
@@ -32,7 +33,7 @@ pub(crate) async fn precheck(
     let mut items = vec![item::passed(REACHABLE, format!("{} as {}", uri.address(), uri.user()))];
     let checks = Checks { client: &client, task_id, source };
     items.push(item::answered("destination.version", checks.version().await));
-    items.push(item::answered("destination.family", checks.family_options(spec).await));
+    items.push(item::answered("destination.family", family::check(&client, spec).await));
     items.push(item::answered("destination.not_in_recovery", checks.not_in_recovery().await));
     items.push(item::answered("destination.same_database", checks.same_database().await));
     items.push(item::answered("destination.privileges", checks.privileges().await));

@@ -6,7 +6,7 @@
 
 mod keys;
 
-use strait_postgres::{Client, Dialect, Error, quote};
+use strait_postgres::{Client, Dialect, Error, KernelVersion, quote};
 use strait_proto::v1::{self, ConstraintKind, DistributionKind, ObjectOutcome, ObjectResult};
 
 use keys::{KeyList, index_columns};
@@ -14,7 +14,7 @@ use keys::{KeyList, index_columns};
 /// What a member of the family has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Family {
-    /// The access method `beam`: AnalyticDB for PostgreSQL. It is the default there.
+    /// The access method `beam`, in a version that it can be used in: AnalyticDB for PostgreSQL. It is the default there.
     pub(super) beam: bool,
 }
 
@@ -27,7 +27,9 @@ pub(crate) async fn for_dialect(
     if client.server().await?.dialect != Dialect::Greenplum {
         return Ok(Vec::new());
     }
-    let family = Family { beam: client.query_one(BEAM, &[]).await?.try_get(0)? };
+    let has_beam: bool = client.query_one(BEAM, &[]).await?.try_get(0)?;
+    let is_older = client.kernel_version().await?.is_some_and(|version| version < KernelVersion::BEAM);
+    let family = Family { beam: has_beam && !is_older };
     Ok(model.tables.iter_mut().flat_map(|table| remarks(table, family)).collect())
 }
 
@@ -58,13 +60,29 @@ pub(super) fn adapt(table: &mut v1::Table, family: Family) -> Vec<String> {
     );
     if storage.starts_with("ao_") {
         let is_key = |kind| matches!(kind, ConstraintKind::PrimaryKey | ConstraintKind::Unique);
-        leave_out(table, &mut remarks, is_key, "append-optimised tables have no unique keys");
+        index_instead(table, is_key);
+        leave_out(
+            table,
+            &mut remarks,
+            is_key,
+            "append-optimised tables have no unique keys, it is an index there",
+        );
         for index in table.indexes.iter_mut().filter(|index| index.unique) {
             index.unique = false;
             remarks.push(format!(
                 "index {} is not unique: append-optimised tables have no unique keys",
                 index.name
             ));
+        }
+    }
+    for constraint in &mut table.constraints {
+        if constraint.kind() == ConstraintKind::ForeignKey {
+            remarks
+                .push(format!("foreign key {} stands, and the family does not enforce it", constraint.name));
+            // Nothing that its validation could mean.
+            if !constraint.definition.ends_with(" NOT VALID") {
+                constraint.definition.push_str(" NOT VALID");
+            }
         }
     }
     let distributed = distribute(table, &keys, &mut remarks);
@@ -184,6 +202,18 @@ fn give_primary_key(table: &mut v1::Table, distribution: &[String], remarks: &mu
         "no primary key: the distribution key ({}) is not known to be unique and never NULL",
         distribution.join(", ")
     ));
+}
+
+/// Rows are still found by what is no key.
+fn index_instead(table: &mut v1::Table, is_key: impl Fn(ConstraintKind) -> bool) {
+    for constraint in table.constraints.iter().filter(|constraint| is_key(constraint.kind())) {
+        let Some(key) = KeyList::parse(&constraint.definition) else { continue };
+        table.indexes.push(v1::Index {
+            name: constraint.name.clone(),
+            definition_tail: format!("USING btree {}", key.column_list()),
+            ..Default::default()
+        });
+    }
 }
 
 fn leave_out(

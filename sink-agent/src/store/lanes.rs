@@ -85,11 +85,11 @@ pub(crate) async fn lane_lines(
 
 const LOCK_OUT_SQL: &str = "SELECT pg_catalog.pg_advisory_xact_lock(strait.lane_lock($1))";
 
-/// Within the transaction that takes a task over or forgets it: waits for transactions of lanes, and lets none begin before
-/// its end.
+/// Within the transaction that takes a task over, begins tables or forgets it: waits for transactions of lanes and others that
+/// hold the task, and lets none begin before its end.
 pub(super) async fn lock_out_lanes(client: &Client, task_id: &TaskId) -> Result<(), Error> {
     let locked = client.query_typed(LOCK_OUT_SQL, &[(&task_id.as_str(), TEXT)]).await;
-    locked.context("wait for the transactions of lanes").map(drop)
+    locked.context("wait for the transactions that hold the task").map(drop)
 }
 
 fn unreadable() -> Error {

@@ -1,6 +1,8 @@
 //! Creates schema `strait`, once, whoever comes first, and brings an older one up to date.
 
-use strait_postgres::Client;
+use std::borrow::Cow;
+
+use strait_postgres::{Client, Dialect};
 
 use super::{BEGIN, in_transaction};
 use crate::error::{Context as _, Error};
@@ -9,11 +11,12 @@ use crate::error::{Context as _, Error};
 pub(crate) const SCHEMA: &str = "strait";
 
 /// The first layout, then what each later version changes: a new schema and an upgraded one are the same.
-const LAYOUTS: [&str; 4] = [
+const LAYOUTS: [&str; 5] = [
     include_str!("layout.sql"),
     include_str!("layout/2.sql"),
     include_str!("layout/3.sql"),
     include_str!("layout/4.sql"),
+    include_str!("layout/5.sql"),
 ];
 
 /// The newest layout, which this program works with.
@@ -53,8 +56,9 @@ async fn create(client: &Client) -> Result<(), Error> {
     if !row.get::<_, bool>(0) {
         client.batch_execute("CREATE SCHEMA strait").await.context("create schema strait")?;
     }
+    let dialect = client.server().await.context(DOING)?.dialect;
     for layout in LAYOUTS {
-        client.batch_execute(layout).await.context(DOING)?;
+        client.batch_execute(&in_dialect(layout, dialect)).await.context(DOING)?;
     }
     let version = format!("INSERT INTO strait.layout (version) VALUES ({VERSION})");
     client.batch_execute(&version).await.context(DOING)
@@ -63,11 +67,24 @@ async fn create(client: &Client) -> Result<(), Error> {
 /// Tasks of the older version that run here go on: what is added has defaults.
 async fn upgrade(client: &Client, from: i32) -> Result<(), Error> {
     tracing::info!(from, to = VERSION, "upgrading schema strait");
+    let dialect = client.server().await.context("upgrade schema strait")?.dialect;
     for layout in LAYOUTS.iter().skip(from.unsigned_abs() as usize) {
-        client.batch_execute(layout).await.context("upgrade schema strait")?;
+        client.batch_execute(&in_dialect(layout, dialect)).await.context("upgrade schema strait")?;
     }
     let version = format!("UPDATE strait.layout SET version = {VERSION}");
     client.batch_execute(&version).await.context("upgrade schema strait")
+}
+
+/// A layout as the server takes it. In the Greenplum family a table says how it is distributed, which the layouts have in a
+/// comment, and is a heap whatever the database's default is: its rows are changed one by one.
+fn in_dialect(layout: &str, dialect: Dialect) -> Cow<'_, str> {
+    match dialect {
+        Dialect::PostgreSql => Cow::Borrowed(layout),
+        Dialect::Greenplum => {
+            let distributed = layout.replace("/* DISTRIBUTED", "DISTRIBUTED").replace(" */;", ";");
+            Cow::Owned(format!("SET LOCAL default_table_access_method = heap;\n{distributed}"))
+        }
+    }
 }
 
 /// The version of the layout that stands, this program's or an older one; none where it has not been created
@@ -103,4 +120,26 @@ fn foreign_schema() -> Error {
         "the destination has a schema named strait that Strait did not create",
         "Rename it: ALTER SCHEMA strait RENAME TO …; Strait keeps its progress in a schema of that name.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_distributed_in_the_family_and_keys_contain_what_it_is_distributed_by() {
+        for layout in LAYOUTS {
+            let (plain, family) =
+                (in_dialect(layout, Dialect::PostgreSql), in_dialect(layout, Dialect::Greenplum));
+            assert_eq!(plain, layout);
+            for table in family.split("CREATE TABLE strait.").skip(1) {
+                let (columns, rest) = table.split_once("\n)").unwrap();
+                let clause = rest.split_once("DISTRIBUTED ").unwrap().1.split_once(";\n").unwrap().0;
+                let by = clause.trim_start_matches("BY (").trim_end_matches(')');
+                let is_key = |line: &str| line.contains("PRIMARY KEY") && line.contains(by);
+                assert!(clause == "REPLICATED" || columns.lines().any(is_key), "{clause}: {columns}");
+                assert!(!clause.contains("*/"), "{clause}");
+            }
+        }
+    }
 }

@@ -1,10 +1,12 @@
 -- Schema `strait` at the destination: what Strait knows about its own progress. The destination is the truth:
 -- rows and the position that covers them commit together. Removed when the last task is released.
+--
+-- What stands in a comment before the end of CREATE TABLE is the clause of the Greenplum family: see layout.rs.
 
 CREATE TABLE strait.layout (
     -- Of this file. A newer one is refused by older programs.
     version integer NOT NULL
-);
+) /* DISTRIBUTED REPLICATED */;
 
 CREATE TABLE strait.task (
     task_id        text PRIMARY KEY,
@@ -15,7 +17,7 @@ CREATE TABLE strait.task (
     -- True once every table of the model stands.
     schema_applied boolean NOT NULL DEFAULT false,
     created_at     timestamptz NOT NULL DEFAULT now()
-);
+) /* DISTRIBUTED BY (task_id) */;
 
 -- One small row a task, rewritten by every transaction that applies changes: room on its page keeps those
 -- updates HOT.
@@ -32,7 +34,7 @@ CREATE TABLE strait.checkpoint (
     source_timeline          bigint,
     changed_at               timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0,
-        autovacuum_analyze_threshold = 1000000);
+        autovacuum_analyze_threshold = 1000000) /* DISTRIBUTED BY (task_id) */;
 
 CREATE TABLE strait.table_state (
     task_id     text NOT NULL,
@@ -48,7 +50,7 @@ CREATE TABLE strait.table_state (
     rows        bigint NOT NULL DEFAULT 0,
     changed_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (task_id, table_id)
-);
+) /* DISTRIBUTED BY (task_id) */;
 
 -- The ledger: a line commits together with the rows of its chunk.
 CREATE TABLE strait.chunk (
@@ -58,7 +60,7 @@ CREATE TABLE strait.chunk (
     chunk      integer NOT NULL,
     rows       bigint NOT NULL,
     PRIMARY KEY (task_id, table_id, generation, chunk)
-);
+) /* DISTRIBUTED BY (task_id) */;
 
 -- What the task made, or is about to make, and what became of it.
 CREATE TABLE strait.object (
@@ -73,7 +75,7 @@ CREATE TABLE strait.object (
     statement   text NOT NULL DEFAULT '',
     changed_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (task_id, kind, schema_name, object_name)
-);
+) /* DISTRIBUTED BY (task_id) */;
 
 -- Foreign keys wait until every table stands at one source position. One without a line here is pending.
 CREATE TABLE strait.foreign_key (
@@ -85,7 +87,7 @@ CREATE TABLE strait.foreign_key (
     detail          text NOT NULL DEFAULT '',
     changed_at      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (task_id, schema_name, table_name, constraint_name)
-);
+) /* DISTRIBUTED BY (task_id) */;
 
 -- Rows of changes that did not find what they should; the newest of each task are kept.
 CREATE TABLE strait.conflict (
@@ -102,7 +104,7 @@ CREATE TABLE strait.conflict (
     row_key     text NOT NULL,
     commit_lsn  pg_lsn NOT NULL,
     met_at      timestamptz NOT NULL DEFAULT now()
-);
+) /* DISTRIBUTED BY (conflict_id) */;
 CREATE INDEX ON strait.conflict (task_id, conflict_id);
 
 -- The first statement of every transaction that applies changes. Raises unless the session still holds the

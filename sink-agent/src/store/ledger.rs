@@ -14,10 +14,10 @@ pub(crate) struct ChunkLine {
     pub(crate) chunk: u32,
 }
 
-/// The table's row stays locked, so that the table cannot be begun over while its chunk is written.
-const TABLE_SQL: &str = "SELECT generation, phase FROM strait.table_state
- WHERE task_id = $1 AND table_id = $2
-   FOR SHARE";
+/// The transaction holds the task, so that the table cannot be begun over while its chunk is written: see
+/// [`begin_checkpoint`](super::begin_checkpoint).
+const TABLE_SQL: &str =
+    "SELECT generation, phase FROM strait.table_state WHERE task_id = $1 AND table_id = $2";
 
 const ENTER_SQL: &str = "INSERT INTO strait.chunk (task_id, table_id, generation, chunk, rows)
     VALUES ($1, $2, $3::bigint, $4::bigint, 0)

@@ -4,8 +4,8 @@
 //! of the first one behind. The stage's existence says that a copy is to be merged: it is created when the table begins and
 //! dropped by the merge. It is logged, because the ledger is: a crash must not take the rows and leave the lines.
 
-use strait_postgres::Client;
 use strait_postgres::quote::{identifier, qualified};
+use strait_postgres::{Client, Dialect, is_append_optimised};
 use strait_proto::{TaskId, v1};
 
 use super::claim::TEXT;
@@ -27,13 +27,19 @@ pub(crate) async fn make_stage(
 ) -> Result<(), Error> {
     drop_stage(client, stage).await?;
     let columns: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
+    let doing = || format!("make the stage of table {table}");
+    let (storage, distribution) = match client.server().await.context(doing())?.dialect {
+        Dialect::PostgreSql => ("", ""),
+        // The merge moves each row once, to where the table has it.
+        Dialect::Greenplum => (" USING heap", " DISTRIBUTED RANDOMLY"),
+    };
     let create = format!(
-        "CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA",
+        "CREATE TABLE {}{storage} AS SELECT {} FROM {} WITH NO DATA{distribution}",
         qualified(&stage.schema, &stage.name),
         columns.join(", "),
         qualified(&table.schema, &table.name)
     );
-    client.batch_execute(&create).await.context(format!("make the stage of table {table}"))
+    client.batch_execute(&create).await.context(doing())
 }
 
 /// Whether the rows of a table go into its stage.
@@ -42,6 +48,9 @@ pub(crate) async fn has_stage(client: &Client, stage: &v1::TableName) -> Result<
     let row = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&name, TEXT)]).await;
     Ok(row.context("look for the stage of a table")?.get(0))
 }
+
+const ACCESS_METHOD_SQL: &str = "SELECT coalesce(m.amname::text, '')
+  FROM pg_class AS c LEFT JOIN pg_am AS m ON m.oid = c.relam WHERE c.oid = $1::text::regclass";
 
 /// Within the transaction that marks the table as copied: merges what the stage holds, and drops it. A row whose key the
 /// destination has already stays as it is there. Returns how many rows were added.
@@ -55,9 +64,13 @@ pub(crate) async fn merge_stage(
     let columns = columns.join(", ");
     let list =
         if columns.is_empty() { String::new() } else { format!(" ({columns}) OVERRIDING SYSTEM VALUE") };
+    let name = qualified(&table.schema, &table.name);
+    let method = client.query_typed_one(ACCESS_METHOD_SQL, &[(&name, TEXT)]).await;
+    let method = method.context(format!("look at how table {table} is stored"))?;
+    // Such a table has no keys, and refuses the clause.
+    let on_conflict = if is_append_optimised(method.get(0)) { "" } else { " ON CONFLICT DO NOTHING" };
     let merge = format!(
-        "INSERT INTO {}{list} SELECT {columns} FROM {} ON CONFLICT DO NOTHING",
-        qualified(&table.schema, &table.name),
+        "INSERT INTO {name}{list} SELECT {columns} FROM {}{on_conflict}",
         qualified(&stage.schema, &stage.name)
     );
     let added = client.execute(&merge, &[]).await.context(format!("merge the rows of table {table}"))?;

@@ -8,6 +8,7 @@ use tokio_postgres::types::{PgLsn, Type};
 use super::claim::{Claim, INT8, TEXT};
 use super::connect::settle;
 use super::in_transaction;
+use super::lanes::lock_out_lanes;
 use super::progress::pg_lsn;
 use crate::error::{Context as _, Error};
 
@@ -78,14 +79,15 @@ const BEGIN_CHECKPOINT_SQL: &str = "UPDATE strait.checkpoint
  WHERE task_id = $1 AND epoch = $2 AND nonce = $3::text::uuid
 RETURNING source_system_identifier, source_timeline";
 
-/// Within a transaction: locks the checkpoint, creates the position if there is none, and returns the cluster
-/// that the position belongs to.
+/// Within a transaction: waits for every other transaction that holds the task, locks the checkpoint, creates the position if
+/// there is none, and returns the cluster that the position belongs to.
 pub(crate) async fn begin_checkpoint(
     client: &Client,
     claim: &Claim,
     begin_lsn: Lsn,
     source: &v1::SourceIdentity,
 ) -> Result<v1::SourceIdentity, Error> {
+    lock_out_lanes(client, &claim.task_id).await?;
     let epoch = super::claim::epoch_number(claim.epoch)?;
     let timeline = i64::from(source.timeline);
     let row = client
@@ -181,21 +183,20 @@ const COPIED_SQL: &str = "UPDATE strait.table_state SET phase = 'copied', rows =
  WHERE task_id = $1 AND table_id = $2 AND phase = 'copying'";
 
 /// Marks a table as copied once every chunk of its generation stands in the ledger, and merges its rows in the same
-/// transaction. Says whether it was ready before.
+/// transaction, which `begin` begins. Says whether it was ready before.
 ///
 /// # Errors
 /// [`Error::Protocol`] when chunks are missing or the generation is over.
 pub(crate) async fn finish_copy(
     client: &Client,
     claim: &Claim,
-    table_id: u32,
-    generation: u32,
-    chunks: u32,
+    begin: &str,
+    (table_id, generation, chunks): (u32, u32, u32),
     merge: impl AsyncFnOnce() -> Result<(), Error>,
 ) -> Result<bool, Error> {
     const DOING: &str = "read the ledger of a table";
     let (task, number, chunks) = (claim.task_id.as_str(), i64::from(table_id), i64::from(chunks));
-    in_transaction(client, &claim.begin_sql(), async {
+    in_transaction(client, begin, async {
         let key = [(&task as _, TEXT), (&number as _, INT8), (&chunks as _, INT8)];
         let row = client.query_typed_opt(LEDGER_SQL, &key).await.context(DOING)?;
         let Some(row) = row else {

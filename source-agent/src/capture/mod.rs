@@ -20,4 +20,4 @@ pub(crate) mod record;
 pub(crate) mod slot;
 mod waiting;
 
-pub(crate) use lease::SnapshotLease;
+pub(crate) use lease::{Snapshot, SnapshotLease};

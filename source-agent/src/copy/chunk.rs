@@ -1,6 +1,7 @@
 //! One chunk: a transaction under the snapshot at the source, one call at the sink.
 //!
-//! The transaction ends with the chunk, so that the table's lock is not held for longer than its rows flow.
+//! The transaction ends with the chunk, so that the table's lock is not held for longer than its rows flow; unless the snapshot
+//! is that of one transaction, which then reads all chunks.
 
 use std::pin::pin;
 
@@ -27,7 +28,8 @@ const MESSAGES_MAX: usize = 4;
 /// A chunk to be copied.
 pub(super) struct ChunkCopy<'a> {
     pub(super) sink: &'a Sink,
-    pub(super) snapshot_name: &'a str,
+    /// None where the connection is in the snapshot's transaction, and stays in it.
+    pub(super) snapshot_name: Option<&'a str>,
     pub(super) table_id: u32,
     pub(super) name: &'a v1::TableName,
     pub(super) plan: &'a TablePlan,
@@ -62,22 +64,24 @@ impl From<tokio_postgres::Error> for Broken {
 impl ChunkCopy<'_> {
     /// Copies it. After an error the connection is not to be used again.
     pub(super) async fn run(&self, client: &Client) -> Result<ChunkOutcome, RunError> {
-        self.begin(client).await?;
-        if !self.lock(client).await? {
-            client.batch_execute("ROLLBACK").await.during("end a transaction")?;
-            return Ok(ChunkOutcome::Rewritten);
+        if let Some(snapshot_name) = self.snapshot_name {
+            self.begin(client, snapshot_name).await?;
         }
-        let outcome = self.transfer(client).await?;
-        if outcome == ChunkOutcome::Copied {
+        let outcome = match self.lock(client).await? {
+            true => self.transfer(client).await?,
+            false => ChunkOutcome::Rewritten,
+        };
+        // It has read and no more, so either way of ending it is the same.
+        if self.snapshot_name.is_some() && outcome != ChunkOutcome::Existed {
             client.batch_execute("COMMIT").await.during("end a transaction")?;
         }
         Ok(outcome)
     }
 
-    async fn begin(&self, client: &Client) -> Result<(), RunError> {
+    async fn begin(&self, client: &Client, snapshot_name: &str) -> Result<(), RunError> {
         const DOING: &str = "read under the snapshot of the full copy";
         client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.during(DOING)?;
-        let sql = format!("SET TRANSACTION SNAPSHOT {}", quote::literal(self.snapshot_name));
+        let sql = format!("SET TRANSACTION SNAPSHOT {}", quote::literal(snapshot_name));
         match client.batch_execute(&sql).await.map_err(Error::from) {
             Err(error) if error.server_error().is_some() => {
                 tracing::warn!(error = error.failure().cause, "the snapshot cannot be used any more");

@@ -1,7 +1,8 @@
 //! How a table is split into chunks.
 //!
 //! By ranges of heap pages, so that a chunk is a TID range scan and costs what it reads; before PostgreSQL 14, which has no
-//! such scan and would read the whole table for each, a relation is one chunk. The last chunk of a relation is
+//! such scan and would read the whole table for each, and in the Greenplum family, where each segment has pages of its own, a
+//! relation is one chunk. The last chunk of a relation is
 //! open-ended, so rows on pages that were added after the plan was made are not left out. A plan belongs to one
 //! generation of its table: the numbers in the ledger mean its ranges.
 
@@ -180,7 +181,8 @@ async fn sizes(client: &Client, oids: &[u32]) -> Result<(BTreeMap<u32, Size>, u6
     // NULL for a table that is dropped meanwhile.
     const SQL: &str = "
         SELECT c.oid, coalesce(pg_relation_size(c.oid), 0) AS heap, coalesce(pg_table_size(c.oid), 0) AS bytes,
-               coalesce(a.amname = 'heap', false) AND current_setting('server_version_num')::int >= 140000 AS by_page,
+               coalesce(a.amname = 'heap', false) AND current_setting('server_version_num')::int >= 140000
+                   AND to_regclass('pg_catalog.gp_distribution_policy') IS NULL AS by_page,
                current_setting('block_size')::int8 AS page
         FROM pg_class AS c LEFT JOIN pg_am AS a ON a.oid = c.relam
         WHERE c.oid = ANY ($1::oid[])";

@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use super::chunk::{ChunkCopy, ChunkOutcome};
 use super::plan::TablePlan;
 use super::progress::{CopyCounters, TableStage};
+use crate::capture::Snapshot;
 use crate::error::{During, RunError};
 use crate::progress;
 use crate::reporter::Reporter;
@@ -30,8 +31,8 @@ pub(crate) struct CopyRun {
     pub(crate) sink: Sink,
     pub(crate) reporter: Reporter,
     pub(crate) counters: Arc<CopyCounters>,
-    /// Empty where only tables that are copied already are left to be finished.
-    pub(crate) snapshot_name: String,
+    /// None where only tables that are copied already are left to be finished.
+    pub(crate) snapshot: Option<Snapshot>,
     pub(crate) connections: usize,
     pub(crate) tracker: TaskTracker,
 }
@@ -87,7 +88,8 @@ impl CopyRun {
 
         let mut workers = JoinSet::new();
         let count = shared.run.connections.max(1);
-        for _ in 0..count {
+        let readers = if matches!(shared.run.snapshot, Some(Snapshot::Held(_))) { 1 } else { count };
+        for _ in 0..readers {
             let worker = Arc::clone(&shared).work(complete.clone());
             workers.spawn(shared.run.tracker.track_future(worker.in_current_span()));
         }
@@ -137,18 +139,29 @@ impl Shared {
             if table.rewritten.load(Ordering::Relaxed) {
                 continue;
             }
-            let connection = match client.take() {
-                Some(connection) => connection,
-                None => self.run.source.connect().await.during("connect for the full copy")?,
-            };
-            match self.copy(job, &connection).await? {
-                ChunkOutcome::Copied => client = Some(connection),
-                ChunkOutcome::Existed => {}
-                ChunkOutcome::Rewritten => {
-                    client = Some(connection);
-                    self.put_aside(table).await;
-                    continue;
+            let outcome = match &self.run.snapshot {
+                Some(Snapshot::Held(reader)) => {
+                    // Put back only if the transaction is whole.
+                    let mut reader = reader.lock().await;
+                    let connection = reader.take().ok_or(RunError::SnapshotGone)?;
+                    let outcome = self.copy(job, &connection, None).await?;
+                    *reader = (outcome != ChunkOutcome::Existed).then_some(connection);
+                    outcome
                 }
+                Some(Snapshot::Exported(name)) => {
+                    let connection = match client.take() {
+                        Some(connection) => connection,
+                        None => self.run.source.connect().await.during("connect for the full copy")?,
+                    };
+                    let outcome = self.copy(job, &connection, Some(name.as_str())).await?;
+                    client = (outcome != ChunkOutcome::Existed).then_some(connection);
+                    outcome
+                }
+                None => return Err(RunError::SnapshotGone),
+            };
+            if outcome == ChunkOutcome::Rewritten {
+                self.put_aside(table).await;
+                continue;
             }
             self.run.reporter.moved().await;
             if table.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -163,7 +176,12 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    async fn copy(&self, job: Job, client: &Client) -> Result<ChunkOutcome, RunError> {
+    async fn copy(
+        &self,
+        job: Job,
+        client: &Client,
+        snapshot: Option<&str>,
+    ) -> Result<ChunkOutcome, RunError> {
         let planned = &self.tables[job.table].planned;
         let counter = self.run.counters.table(planned.table_id);
         if let Some(counter) = counter {
@@ -171,7 +189,7 @@ impl Shared {
         }
         let copy = ChunkCopy {
             sink: &self.run.sink,
-            snapshot_name: &self.run.snapshot_name,
+            snapshot_name: snapshot,
             table_id: planned.table_id,
             name: &planned.name,
             plan: &planned.plan,

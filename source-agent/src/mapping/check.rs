@@ -57,14 +57,15 @@ pub(crate) async fn check(
     Ok(items)
 }
 
+/// What is wrong, and what to do about it.
 #[derive(Default)]
-struct Problems {
-    causes: Vec<String>,
-    remedies: BTreeSet<String>,
+pub(super) struct Problems {
+    pub(super) causes: Vec<String>,
+    pub(super) remedies: BTreeSet<String>,
 }
 
 impl Problems {
-    fn add(&mut self, cause: String, remedy: impl Into<String>) {
+    pub(super) fn add(&mut self, cause: String, remedy: impl Into<String>) {
         if !self.causes.contains(&cause) {
             self.causes.push(cause);
         }

@@ -12,6 +12,7 @@
 
 mod check;
 mod columns;
+mod distribution;
 mod expression;
 mod lexer;
 mod model;
@@ -24,6 +25,7 @@ use strait_proto::v1::{self, NameCase, TableName};
 
 pub(crate) use check::check;
 pub(crate) use columns::ColumnMap;
+pub(crate) use distribution::check_distribution;
 pub(crate) use model::Mapped;
 pub(crate) use names::{ExtensionMembers, TableMap};
 pub(crate) use projection::Projection;

@@ -8,6 +8,7 @@ use strait_proto::v1::user_type::Definition;
 use strait_proto::v1::{self, ConstraintKind, TableName};
 
 use super::Mapping;
+use super::distribution::distribute;
 use super::expression::{self, Refusal, key_columns};
 use super::names::{ExtensionMembers, Names, TableMap};
 
@@ -56,6 +57,12 @@ impl Mapping {
         let tables: HashMap<u32, TableMap> = source.tables.iter().map(map).collect();
         let mut mapped = Mapped { model: v1::SchemaModel::default(), tables, names };
         mapped.model = if self.is_identity() { source.clone() } else { mapped.destination(self, source) };
+        let Mapped { model, tables, .. } = &mut mapped;
+        for table in &mut model.tables {
+            if let Some(map) = tables.get(&table.table_id) {
+                distribute(table, map, self.options(&map.source));
+            }
+        }
         mapped
     }
 }

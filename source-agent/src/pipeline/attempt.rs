@@ -14,7 +14,6 @@ use super::Run;
 use crate::capture::leaves::Leaves;
 use crate::capture::record::Record;
 use crate::capture::{SnapshotLease, publication, slot};
-use crate::choices::distribute;
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
 use crate::joining::Joining;
@@ -67,7 +66,11 @@ impl Run {
     async fn connect(&self) -> Result<Client, RunError> {
         const DOING: &str = "connect to the source";
         let client = self.source.connect().await.during(DOING)?;
-        client.server().await.and_then(|server| server.require_supported()).during(DOING)?;
+        client
+            .server()
+            .await
+            .and_then(|server| server.require_source(self.source.parts.incremental))
+            .during(DOING)?;
         let row = client.query_one("SELECT pg_is_in_recovery()", &[]).await.during(DOING)?;
         if row.try_get(0).during(DOING)? {
             return Err(RunError::connection(
@@ -185,9 +188,7 @@ impl Attempt<'_> {
     /// All that the selection covers, whether it joins or is there already.
     pub(super) async fn load_whole(&self) -> Result<v1::SchemaModel, RunError> {
         let model = catalog::load(&self.client, &self.run.selection).await;
-        let mut model = model.during("read the catalog of the source")?;
-        distribute(&mut model, &self.run.selection);
-        Ok(model)
+        model.during("read the catalog of the source")
     }
 
     /// What becomes of a model at the destination. `begun` are the tables that it has.

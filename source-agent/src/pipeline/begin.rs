@@ -4,8 +4,8 @@
 //! slot, which exports the snapshot, then the beginning at the destination. The catalog is read before and after the
 //! slot: where it changed in between, the snapshot is not of what was read, and everything starts over.
 
-use strait_postgres::catalog;
 use strait_postgres::replication::{ReplicationConnection, SlotLifetime};
+use strait_postgres::{Dialect, catalog};
 use strait_proto::v1::{self, ReplicaIdentity, TaskState};
 
 use super::attempt::{Attempt, Begun};
@@ -118,7 +118,11 @@ impl Attempt<'_> {
     ) -> Result<Begun, RunError> {
         let before = part(self.load().await?);
         let client = self.run.source.connect().await.during("connect for a snapshot")?;
-        let created = SnapshotLease::export(client).await?;
+        let server = client.server().await.during("look at the source")?;
+        let created = match server.dialect {
+            Dialect::PostgreSql => SnapshotLease::export(client).await?,
+            Dialect::Greenplum => SnapshotLease::hold(client).await?,
+        };
         let model = part(self.load().await?);
         if !catalog::same_structure(&before, &model) {
             return Err(changed_meanwhile());

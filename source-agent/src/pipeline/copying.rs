@@ -71,7 +71,7 @@ impl Attempt<'_> {
             sink: self.sink.clone(),
             reporter: self.run.reporter.clone(),
             counters: Arc::clone(&counters),
-            snapshot_name: lease.map(|lease| lease.snapshot_name.clone()).unwrap_or_default(),
+            snapshot: lease.map(|lease| lease.snapshot.clone()),
             connections: self.run.copy_connections,
             tracker: self.run.tracker.clone(),
         };

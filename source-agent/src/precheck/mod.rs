@@ -10,7 +10,7 @@ mod objects;
 mod server;
 mod summary;
 
-use strait_postgres::{Client, Error, catalog};
+use strait_postgres::{Client, Dialect, Error, KernelVersion, catalog};
 use strait_proto::v1::{self, PrecheckItem};
 
 use crate::error::{During, RunError};
@@ -35,11 +35,14 @@ pub(crate) async fn run(
     };
     let mut items = vec![reachable(&client, source).await.during(DOING)?];
     let server = client.server().await.during(DOING)?;
-    if let Err(error) = server.require_supported() {
+    if let Err(error) = server.require_source(source.parts.incremental) {
         items.push(failed_by("source.version", &error.failure()));
         return Ok((v1::PrecheckResult { items, source: None }, None));
     }
     items.push(passed("source.version", format!("{} {}", server.dialect, server.version)));
+    if server.dialect == Dialect::Greenplum {
+        items.push(kernel(&client).await.during(DOING)?);
+    }
 
     let identity = source.identify(&client).await.map(|identified| identified.identity);
     items.extend(server::check(&client, source, &identity).await.during(DOING)?);
@@ -49,6 +52,7 @@ pub(crate) async fn run(
     let mapping = Mapping::new(spec);
     let mapped = mapping.read_and_apply(&client, &model, &[]).await.during(DOING)?;
     items.extend(mapping::check(&client, &mapping, &model, &mapped).await.during(DOING)?);
+    items.extend(mapping::check_distribution(&mapping, &model, &mapped));
     if source.parts.incremental && !server.version.streams_messages() {
         items.push(heartbeat::check(&client).await.during(DOING)?);
     }
@@ -59,6 +63,23 @@ pub(crate) async fn run(
         summary.structures = mapped.model.tables.iter().map(summary::structure).collect();
     }
     Ok((v1::PrecheckResult { items, source: Some(summary) }, Some(probe)))
+}
+
+/// Only AnalyticDB for PostgreSQL, which has Beam, is known to want a version.
+async fn kernel(client: &Client) -> Result<PrecheckItem, Error> {
+    const NAME: &str = "source.kernel_version";
+    const BEAM: &str = "SELECT EXISTS (SELECT FROM pg_am WHERE amname = 'beam')";
+    let is_analyticdb: bool = client.query_one(BEAM, &[]).await?.try_get(0)?;
+    Ok(match client.kernel_version().await? {
+        Some(version) if is_analyticdb && version < KernelVersion::SOURCE => failed(
+            NAME,
+            version.to_string(),
+            format!("AnalyticDB for PostgreSQL can be a source from {} on", KernelVersion::SOURCE),
+            "Upgrade the instance's minor version.",
+        ),
+        Some(version) => passed(NAME, version.to_string()),
+        None => passed(NAME, "not told by the server"),
+    })
 }
 
 async fn reachable(client: &Client, source: &Source) -> Result<PrecheckItem, Error> {

@@ -52,7 +52,7 @@ FROM pg_aggregate AS a
                    CASE a.aggmfinalmodify WHEN 'r' THEN 'READ_ONLY' WHEN 's' THEN 'SHAREABLE' ELSE 'READ_WRITE' END)
             AS modify (final, moving)
 WHERE n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 ORDER BY n.nspname COLLATE "C", p.proname COLLATE "C", pg_get_function_identity_arguments(p.oid) COLLATE "C";

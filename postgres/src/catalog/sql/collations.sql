@@ -29,7 +29,7 @@ FROM pg_collation AS c
                    to_jsonb(c) ->> 'collcollate' AS collate,
                    to_jsonb(c) ->> 'collctype' AS ctype) AS l
 WHERE n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   AND c.collencoding IN (-1, pg_char_to_encoding(getdatabaseencoding()))
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = 'pg_collation'::regclass AND d.objid = c.oid AND d.deptype = 'e')

@@ -59,7 +59,7 @@ FROM pg_opclass AS c
      JOIN pg_namespace AS fn
        ON fn.oid = f.opfnamespace
 WHERE n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = 'pg_opclass'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname COLLATE "C", c.opcname COLLATE "C", a.amname COLLATE "C";

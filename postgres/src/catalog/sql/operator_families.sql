@@ -50,7 +50,7 @@ FROM pg_opfamily AS f
      JOIN pg_am AS a
        ON a.oid = f.opfmethod
 WHERE n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = 'pg_opfamily'::regclass AND d.objid = f.oid AND d.deptype = 'e')
 ORDER BY n.nspname COLLATE "C", f.opfname COLLATE "C", a.amname COLLATE "C";

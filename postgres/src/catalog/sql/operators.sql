@@ -41,7 +41,7 @@ FROM pg_operator AS o
             ON negn.oid = neg.oprnamespace
 WHERE o.oprcode <> 0
   AND n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = 'pg_operator'::regclass AND d.objid = o.oid AND d.deptype = 'e')
 ORDER BY n.nspname COLLATE "C", o.oprname COLLATE "C",

@@ -26,7 +26,7 @@ FROM pg_policy AS p
      JOIN pg_namespace AS n
        ON n.oid = c.relnamespace
 WHERE n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
 UNION ALL
 SELECT setting.class::oid,
        c.oid,
@@ -47,6 +47,6 @@ FROM pg_class AS c
        ON setting.is_set
 WHERE c.relkind IN ('r', 'p')
   AND n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
 -- Policies first: a table without any lets nobody but its owner see a row.
 ORDER BY 1 DESC, 4, 5;

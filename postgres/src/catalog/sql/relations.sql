@@ -35,5 +35,5 @@ FROM pg_class AS c
             ON e.oid = d.refobjid
 WHERE c.relkind IN ('r', 'p', 'f')
   AND n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C";

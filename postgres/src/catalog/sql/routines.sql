@@ -19,7 +19,7 @@ FROM pg_proc AS p
 WHERE p.prokind IN ('f', 'p', 'w')
   AND l.lanname NOT IN ('c', 'internal')
   AND n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   -- Of an extension, or the constructor of a range type.
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype IN ('e', 'i'))

@@ -8,5 +8,5 @@ FROM pg_namespace AS n
      LEFT JOIN pg_extension AS e
             ON e.oid = d.refobjid
 WHERE n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
 ORDER BY n.nspname COLLATE "C";

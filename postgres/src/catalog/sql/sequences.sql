@@ -33,7 +33,7 @@ FROM pg_sequence AS q
      LEFT JOIN pg_attribute AS own_column
             ON own_column.attrelid = own.refobjid AND own_column.attnum = own.refobjsubid
 WHERE n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i'))
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C";

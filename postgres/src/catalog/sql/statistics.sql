@@ -16,5 +16,5 @@ FROM pg_statistic_ext AS s
      JOIN pg_namespace AS n
        ON n.oid = s.stxnamespace
 WHERE n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
 ORDER BY n.nspname COLLATE "C", s.stxname COLLATE "C";

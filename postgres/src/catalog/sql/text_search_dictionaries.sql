@@ -22,7 +22,7 @@ FROM pg_ts_dict AS d
      JOIN pg_namespace AS tn
        ON tn.oid = t.tmplnamespace
 WHERE n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   AND NOT EXISTS (SELECT FROM pg_depend AS e
                   WHERE e.classid = 'pg_ts_dict'::regclass AND e.objid = d.oid AND e.deptype = 'e')
 ORDER BY n.nspname COLLATE "C", d.dictname COLLATE "C";

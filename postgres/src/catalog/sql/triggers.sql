@@ -25,7 +25,7 @@ FROM pg_trigger AS g
 WHERE NOT g.tgisinternal
   AND coalesce(to_jsonb(g) ->> 'tgparentid', '0') = '0'
   AND n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = 'pg_trigger'::regclass AND d.objid = g.oid AND d.deptype = 'e')
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", g.tgname COLLATE "C";

@@ -50,7 +50,7 @@ FROM pg_type AS t
             ON mt.oid = (to_jsonb(r) ->> 'rngmultitypid')::oid
 WHERE (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
   AND n.nspname !~ '^pg_'
-  AND n.nspname NOT IN ('information_schema', 'strait')
+  AND n.nspname NOT IN ('information_schema', 'strait', 'gp_toolkit')
   AND NOT EXISTS (SELECT FROM pg_depend AS d
                   WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
 ORDER BY n.nspname COLLATE "C", t.typname COLLATE "C";

@@ -9,7 +9,7 @@ const PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// A running hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fnv(u64);
+pub(in super::super) struct Fnv(u64);
 
 impl Default for Fnv {
     fn default() -> Self {
@@ -25,7 +25,7 @@ impl Fnv {
     }
 
     /// Bytes that do not run into those that follow.
-    pub(super) fn part(&mut self, bytes: &[u8]) {
+    pub(in super::super) fn part(&mut self, bytes: &[u8]) {
         self.bytes(&(bytes.len() as u64).to_be_bytes());
         self.bytes(bytes);
     }
@@ -34,7 +34,7 @@ impl Fnv {
         self.bytes(&number.to_be_bytes());
     }
 
-    pub(super) fn finish(self) -> u64 {
+    pub(in super::super) fn finish(self) -> u64 {
         self.0
     }
 }

@@ -31,6 +31,7 @@ mod prepare;
 mod recover;
 mod run;
 
+pub(super) use fingerprint::Fnv;
 pub(crate) use prepare::{LanePlan, Laning, folded};
 pub(crate) use recover::Recovery;
 pub(crate) use run::Lanes;

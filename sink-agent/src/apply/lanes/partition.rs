@@ -182,8 +182,14 @@ impl<'a> Grouping<'a> {
         };
         let mut ties = Ties::default();
         let unique: Option<Vec<Key>> = keys.unique.iter().map(in_tuple).collect();
+        // The Greenplum family lets one transaction at a time change rows of a table.
+        let one_writer = relation.target.distribution.is_some();
         // A unique column that does not arrive may have any value.
-        if unique.is_none() || relation.lookup.by != LookupBy::Index || self.serial.contains(name) {
+        if one_writer
+            || unique.is_none()
+            || relation.lookup.by != LookupBy::Index
+            || self.serial.contains(name)
+        {
             ties.serial = Some(serial_tie(name));
         }
         ties.keys.extend(unique.into_iter().flatten());

@@ -4,6 +4,7 @@ use strait_proto::Lsn;
 
 use super::super::change::ChangeKind;
 use super::super::relation::tests::{definition, keyed, keyless};
+use super::super::target::Distribution;
 use super::super::target::tests::{column, target};
 use super::super::tuple::tests::tuple;
 use super::*;
@@ -37,6 +38,12 @@ fn planned(operations: &[Operation]) -> Vec<String> {
             let word = statement.text.split(' ').next().unwrap();
             let expected = statement.expected.map_or("any".to_owned(), |rows| rows.to_string());
             format!("{word} {expected}")
+        }
+        Step::Staged(staged) => {
+            let rows = staged.rows.concat().iter().filter(|byte| **byte == b'\n').count();
+            let word = |text: &str| text.split(' ').next().unwrap().to_owned();
+            let words: Vec<String> = staged.statements.iter().map(|(text, _)| word(text)).collect();
+            format!("{rows} staged: {}", words.join(" "))
         }
         Step::Copy(copy) => {
             format!("COPY {}", copy.data.concat().iter().filter(|byte| **byte == b'\n').count())
@@ -140,4 +147,30 @@ fn rows_without_a_key_are_copied_in_as_often_as_they_came() {
         .map(|number| insert(&table, &(number % COPY_ROWS_MIN).to_string(), "a"))
         .collect();
     assert_eq!(planned(&operations), [format!("COPY {}", 2 * COPY_ROWS_MIN)]);
+}
+
+/// The table of [`keyed`] and the one of [`keyless`] as the Greenplum family has them.
+fn in_the_family(relation: &Arc<Relation>, key: Vec<usize>) -> Arc<Relation> {
+    let mut target = (*relation.target).clone();
+    target.distribution = Some(Distribution::Key(key));
+    Arc::new(Relation { target: Arc::new(target), ..(**relation).clone() })
+}
+
+#[test]
+fn the_family_gets_its_rows_by_way_of_stages() {
+    let by_id = in_the_family(&keyed(), vec![0]);
+    let operations = [
+        insert(&by_id, "1", "a"),
+        update(&by_id, "2", "b"),
+        delete(&by_id, "3", "c"),
+        delete(&by_id, "4", "d"),
+    ];
+    assert_eq!(planned(&operations), ["2 staged: DELETE", "1 staged: UPDATE", "1 staged: INSERT"]);
+    // What rows lie by is not updated.
+    let by_name = in_the_family(&keyed(), vec![1]);
+    let operations = [update(&by_name, "2", "b")];
+    assert_eq!(planned(&operations), ["1 staged: INSERT DELETE INSERT DELETE"]);
+    let loose = in_the_family(&keyless(), vec![0]);
+    let operations = [insert(&loose, "1", "a"), insert(&loose, "1", "a"), delete(&loose, "2", "b")];
+    assert_eq!(planned(&operations), ["1 staged: DELETE", "COPY 2"]);
 }

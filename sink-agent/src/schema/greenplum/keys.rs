@@ -32,8 +32,13 @@ impl KeyList {
     }
 
     pub(super) fn definition(&self) -> String {
+        format!("{} {}{}", self.words, self.column_list(), self.rest)
+    }
+
+    /// The columns in parentheses.
+    pub(super) fn column_list(&self) -> String {
         let columns: Vec<String> = self.columns.iter().map(|column| identifier(column)).collect();
-        format!("{} ({}){}", self.words, columns.join(", "), self.rest)
+        format!("({})", columns.join(", "))
     }
 
     pub(super) fn as_primary_key(&self) -> String {

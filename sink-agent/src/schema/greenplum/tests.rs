@@ -24,6 +24,7 @@ fn table(name: &str, constraints: &[(&str, &str)]) -> v1::Table {
     let kind = |definition: &str| match definition {
         it if it.starts_with("PRIMARY") => ConstraintKind::PrimaryKey,
         it if it.starts_with("EXCLUDE") => ConstraintKind::Exclusion,
+        it if it.starts_with("FOREIGN") => ConstraintKind::ForeignKey,
         _ => ConstraintKind::Unique,
     };
     let constraints =
@@ -123,6 +124,14 @@ fn tables_are_rendered_as_the_family_accepts_them() {
                 distribution: by(DistributionKind::Hash, &["z"]),
                 ..table("misnamed", &[("k", "PRIMARY KEY (a)")])
             },
+            false,
+        ),
+        (
+            "foreign keys stand for people",
+            table(
+                "referring",
+                &[("k", "PRIMARY KEY (a)"), ("f", "FOREIGN KEY (b) REFERENCES s.plain(a) ON DELETE CASCADE")],
+            ),
             false,
         ),
         (

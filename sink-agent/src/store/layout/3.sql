@@ -18,7 +18,7 @@ CREATE TABLE strait.lane (
     PRIMARY KEY (task_id, lane, table_id)
 ) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0,
         toast.autovacuum_vacuum_threshold = 1000, toast.autovacuum_vacuum_scale_factor = 0,
-        autovacuum_analyze_threshold = 1000000);
+        autovacuum_analyze_threshold = 1000000) /* DISTRIBUTED BY (task_id) */;
 
 -- The first statement of every transaction that applies changes, but for those of lanes. Raises unless the session
 -- still holds the task and the destination stands where it believes; then moves the position, which becomes true when

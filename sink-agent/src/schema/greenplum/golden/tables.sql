@@ -29,7 +29,8 @@ CREATE TABLE "s"."ao" (
     "c D" integer
 ) USING "ao_column" DISTRIBUTED BY ("a");
 CREATE INDEX "i" ON "s"."ao" USING btree (a);
--- constraint k is left out: append-optimised tables have no unique keys
+CREATE INDEX "k" ON "s"."ao" USING btree ("a");
+-- constraint k is left out: append-optimised tables have no unique keys, it is an index there
 -- index i is not unique: append-optimised tables have no unique keys
 -- no primary key: the distribution key (a) is not known to be unique and never NULL
 
@@ -113,6 +114,16 @@ CREATE TABLE "s"."misnamed" (
 ) DISTRIBUTED BY ("a");
 ALTER TABLE ONLY "s"."misnamed" ADD CONSTRAINT "k" PRIMARY KEY (a);
 -- its distribution key (z) names no columns of it
+
+-- foreign keys stand for people
+CREATE TABLE "s"."referring" (
+    "a" integer NOT NULL,
+    "b" integer NOT NULL,
+    "c D" integer
+) DISTRIBUTED BY ("a");
+ALTER TABLE ONLY "s"."referring" ADD CONSTRAINT "k" PRIMARY KEY (a);
+ALTER TABLE ONLY "s"."referring" ADD CONSTRAINT "f" FOREIGN KEY (b) REFERENCES s.plain(a) ON DELETE CASCADE NOT VALID;
+-- foreign key f stands, and the family does not enforce it
 
 -- no exclusion constraints
 CREATE TABLE "s"."excluding" (
