@@ -55,6 +55,10 @@ pub(crate) struct Assembly {
     recovery: Option<Recovery>,
     /// Credit of frames that left nothing here.
     free_credit: u64,
+    /// How many operations the last batch had: the next one is about as long, and its room had better not be found by doubling.
+    room: usize,
+    /// Room for the next transaction's operations.
+    spare: Vec<Operation>,
 }
 
 /// A batch before it is planned.
@@ -90,7 +94,8 @@ impl Assembly {
         recovery: Option<Recovery>,
     ) -> Self {
         let (position, queue, open) = (resume_lsn, VecDeque::new(), None);
-        Self { tables, resume_lsn, position, queue, open, recovery, free_credit: 0 }
+        let spare = Vec::new();
+        Self { tables, resume_lsn, position, queue, open, recovery, free_credit: 0, room: 0, spare }
     }
 
     /// Whether another frame should be taken in.
@@ -112,7 +117,9 @@ impl Assembly {
         }
         if let Some(front) = self.queue.front() {
             let ready = !executing || self.queue.len() > 1 || front.is_full();
-            return if ready { self.queue.pop_front() } else { None };
+            let taken = if ready { self.queue.pop_front() } else { None };
+            self.room = taken.as_ref().map_or(self.room, |taken| taken.operations.len());
+            return taken;
         }
         self.open.as_mut().filter(|open| open.is_full()).map(Open::take_piece)
     }
@@ -133,8 +140,8 @@ impl Assembly {
                 self.position
             )));
         }
-        self.open =
-            Some(Open { commit_lsn, applied, in_pieces: false, operations: Vec::new(), bytes: 0, credit: 0 });
+        let operations = std::mem::take(&mut self.spare);
+        self.open = Some(Open { commit_lsn, applied, in_pieces: false, operations, bytes: 0, credit: 0 });
         Ok(())
     }
 
@@ -218,7 +225,7 @@ impl Assembly {
             return Ok(());
         }
         self.position = end_lsn;
-        let (operations, bytes, credit) = (open.operations, open.bytes, open.credit);
+        let (mut operations, bytes, credit) = (open.operations, open.bytes, open.credit);
         if open.in_pieces {
             let extent = Extent::LastPiece { end_lsn };
             let completes = false;
@@ -229,7 +236,11 @@ impl Assembly {
         match self.queue.back_mut() {
             Some(back) if recovering || back.extends(bytes) => {
                 back.extent = Extent::Whole { end_lsn };
-                back.operations.extend(operations);
+                if back.operations.capacity() < self.room {
+                    back.operations.reserve(self.room.saturating_sub(back.operations.len()));
+                }
+                back.operations.append(&mut operations);
+                self.spare = operations;
                 back.transactions += 1;
                 back.credit += credit;
                 back.bytes += bytes;

@@ -131,13 +131,15 @@ impl Execution {
                 continue_from(&span, &batch.traceparent);
                 let started = Instant::now();
                 let outcome = self.apply(&batch, extent).instrument(span).await?;
+                let took = started.elapsed();
+                tracing::debug!(changes, transactions = batch.transactions, ?took, "applied a batch");
                 self.metrics.record(&Applied {
                     rows: changes as u64,
                     transactions: batch.transactions,
                     bytes: batch.credit,
                     conflicts: outcome.conflicts.kinds().map(|(_, count)| count).sum(),
                     fell_back: outcome.fallback.is_some(),
-                    took: started.elapsed(),
+                    took,
                 });
                 if is_sampled(&batch.traceparent) {
                     self.traceparent = batch.traceparent;

@@ -9,6 +9,9 @@ use strait_proto::v1::{self, change::Change as Kind};
 /// What a frame may hold, unless a single change is larger.
 pub(super) const FRAME_BYTES_MAX: usize = 1 << 20;
 
+/// For so many changes a frame has room from its beginning at most.
+const CHANGES_ROOM_MAX: usize = 32 * 1024;
+
 /// How much goes into a frame that holds more than one change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameLimits {
@@ -103,7 +106,9 @@ impl FramePacker {
         self.sequence += 1;
         let bytes = std::mem::take(&mut self.bytes);
         let rows = std::mem::take(&mut self.rows) as u64;
-        let changes = std::mem::take(&mut self.changes);
+        // The next one is about as long: its room had better not be found by doubling.
+        let next = Vec::with_capacity(self.changes.len().min(CHANGES_ROOM_MAX));
+        let changes = std::mem::replace(&mut self.changes, next);
         let mut frame = v1::ChangeFrame { sequence: self.sequence, changes: Vec::new(), traceparent };
         let cost = (frame.encoded_len() + bytes) as u64;
         frame.changes = changes;
