@@ -40,6 +40,13 @@ pub(crate) struct Agents {
     pub(crate) sink_agent_memory_mib: f64,
 }
 
+impl Used {
+    /// A figure of the agents, 0 where there are none.
+    pub(crate) fn of_agents(&self, figure: fn(&Agents) -> f64) -> f64 {
+        self.agents.as_ref().map_or(0.0, figure)
+    }
+}
+
 impl Meter {
     /// Begins to count.
     pub(crate) fn start(pair: &Pair, subject: &mut Subject) -> Result<Self> {

@@ -3,7 +3,7 @@
 use crate::drain::Drained;
 use crate::floor::Floor;
 use crate::latency::Latency;
-use crate::meter::Agents;
+use crate::meter::{Agents, Used};
 use crate::rate::Sustained;
 use crate::report::{self, Backlog, Report, Results, median};
 use crate::schema::Synchronised;
@@ -17,6 +17,7 @@ pub(crate) fn of(report: &Report) -> String {
     );
     for backlog in &report.backlogs {
         text.push_str(&backlog_table(backlog));
+        text.push_str(&shares(backlog, report.cores));
     }
     if !report.latency.is_empty() {
         text.push_str(&latency_table(&report.latency));
@@ -95,6 +96,31 @@ fn backlog_table(backlog: &Backlog) -> String {
             "  the best native ({}) takes {ratio:.2} times as long as strait\n",
             kind.name()
         ));
+    }
+    text
+}
+
+/// Who keeps how much of a core busy meanwhile: what is exhausted shows. Where all of them together come near the number of
+/// cores, that is this machine; a server near 1 decodes, or applies, as fast as a single process can.
+fn shares(backlog: &Backlog, cores: usize) -> String {
+    let mut text = String::new();
+    for kind in Kind::ALL {
+        let share = |seconds: fn(&Used) -> f64| {
+            backlog.median(kind, |drained| seconds(&drained.used) / drained.wall_seconds).unwrap_or_default()
+        };
+        let parts = [
+            ("source", share(|used| used.source_cpu_seconds)),
+            ("destination", share(|used| used.destination_cpu_seconds)),
+            ("source-agent", share(|used| used.of_agents(|agents| agents.source_agent_cpu_seconds))),
+            ("sink-agent", share(|used| used.of_agents(|agents| agents.sink_agent_cpu_seconds))),
+        ];
+        let all: f64 = parts.iter().map(|(_, share)| share).sum();
+        if all > 0.0 {
+            let parts = parts.iter().filter(|(_, share)| *share > 0.0);
+            let parts: Vec<String> = parts.map(|(name, share)| format!("{name} {share:.2}")).collect();
+            let name = kind.name();
+            text.push_str(&format!("  {name} keeps {all:.2} of {cores} cores busy: {}\n", parts.join(", ")));
+        }
     }
     text
 }
