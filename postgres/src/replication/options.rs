@@ -26,13 +26,23 @@ impl StartOptions {
 
     /// As options of the command, without the publication.
     pub(super) fn to_sql(self) -> String {
-        let streaming = match self.streaming {
-            Streaming::Off => "proto_version '1'",
-            Streaming::On => "proto_version '2', streaming 'on'",
-            Streaming::Parallel => "proto_version '4', streaming 'parallel'",
+        self.pairs().map(|(name, value)| format!("{name} '{value}'")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The same as arguments of a function.
+    pub(super) fn to_arguments(self) -> String {
+        self.pairs().map(|(name, value)| format!("'{name}', '{value}'")).collect::<Vec<_>>().join(", ")
+    }
+
+    fn pairs(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let (version, streaming) = match self.streaming {
+            Streaming::Off => ("1", None),
+            Streaming::On => ("2", Some("on")),
+            Streaming::Parallel => ("4", Some("parallel")),
         };
-        let messages = if self.messages { ", messages 'true'" } else { "" };
-        format!("{streaming}{messages}")
+        let streaming = streaming.map(|mode| ("streaming", mode));
+        let messages = self.messages.then_some(("messages", "true"));
+        [Some(("proto_version", version)), streaming, messages].into_iter().flatten()
     }
 }
 

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use strait_postgres::replication::{CopyPosition, SlotCopy};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -33,8 +34,9 @@ use crate::source::Source;
 
 /// Payloads are handed over in chunks of about so many bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// Chunks between fetching and shaping.
-const CHUNKS_MAX: usize = 32;
+/// Chunks between fetching and shaping: what an ordinary slice brings fits in, so that the server decodes the next one while
+/// this one is shaped, sent and applied.
+const CHUNKS_MAX: usize = 192;
 /// Near the end there is a pause after each slice, as long as it took or this.
 const NEAR_END_PAUSE_MIN: Duration = Duration::from_millis(5);
 /// How often the slot itself is moved. Each time the server reads the log from the slot's restart position on.
@@ -67,7 +69,8 @@ impl CatchUp<'_> {
         loop {
             tokio::select! {
                 biased;
-                spoken = speaks(&mut walsender) => {
+                // Not within a slice: what is begun is ended the way it came.
+                spoken = speaks(&mut walsender), if self.forward.shape.is_between_transactions() => {
                     spoken?;
                     tracing::info!("the backlog is worked off: changing to the stream");
                     break;
@@ -81,7 +84,7 @@ impl CatchUp<'_> {
                     }
                     Some(Fetched::Slice(position, after)) => {
                         self.slot.positions.set_source(position.flush_lsn);
-                        self.forward.position(position.confirmed_flush_lsn).await?;
+                        self.forward.end_slice(position.confirmed_flush_lsn).await?;
                         self.forward.flush().await?;
                         match after {
                             AfterSlice::GoOn(_) => {}
@@ -141,32 +144,50 @@ async fn fetch(
 ) -> Result<Chooser, RunError> {
     const DOING: &str = "read the backlog";
     let mut position = copy.position().await.during(DOING)?;
-    let (mut from_lsn, mut empty) = (position.confirmed_flush_lsn, true);
-    let mut took = Duration::ZERO;
+    let mut committed = false;
+    // Between slices near the end; the first of those reads what the last long one has left.
+    let (mut pause, mut near_end) = (Duration::ZERO, false);
     loop {
-        let after = chooser.next(position, from_lsn, empty, Instant::now());
+        let after = chooser.next(position, committed, Instant::now());
         if chunks.send(Fetched::Slice(position, after)).await.is_err() {
             return Ok(chooser);
         }
         let bounds = match after {
             AfterSlice::GoOn(bounds) => bounds,
             AfterSlice::NearEnd(bounds) => {
-                tokio::time::sleep(took.max(NEAR_END_PAUSE_MIN)).await;
+                tokio::time::sleep(pause).await;
+                near_end = true;
                 bounds
             }
             AfterSlice::Repeats => return Ok(chooser),
         };
         let begun = Instant::now();
         let mut slice = copy.slice(bounds).await.during(DOING)?;
-        (from_lsn, empty) = (position.confirmed_flush_lsn, true);
-        let (mut chunk, mut bytes) = (Vec::new(), 0);
-        while let Some(payload) = slice.next().await.during(DOING)? {
-            empty = false;
+        committed = false;
+        let (mut chunk, mut bytes, mut messages) = (Vec::new(), 0, 0_u64);
+        let mut decoded = None;
+        loop {
+            let payload = match slice.next().await {
+                Ok(Some(payload)) => payload,
+                Ok(None) => break,
+                Err(error) if messages == 0 && lacks_room(&error) => {
+                    tracing::warn!(%error, "the source has no room for a slice: changing to the stream");
+                    chooser.refused(Instant::now());
+                    // Nobody to take it means that the session has ended.
+                    let _ = chunks.send(Fetched::Slice(position, AfterSlice::Repeats)).await;
+                    return Ok(chooser);
+                }
+                Err(error) => return Err(error).during(DOING),
+            };
+            decoded.get_or_insert_with(Instant::now);
+            committed |= ends_transaction(&payload);
+            messages += 1;
             bytes += payload.len();
             chunk.push(payload);
             if bytes >= CHUNK_BYTES {
                 bytes = 0;
-                if chunks.send(Fetched::Chunk(std::mem::take(&mut chunk))).await.is_err() {
+                let next = Vec::with_capacity(chunk.len());
+                if chunks.send(Fetched::Chunk(std::mem::replace(&mut chunk, next))).await.is_err() {
                     return Ok(chooser);
                 }
             }
@@ -175,8 +196,29 @@ async fn fetch(
             return Ok(chooser);
         }
         position = copy.position().await.during(DOING)?;
-        took = begun.elapsed();
+        let took = begun.elapsed();
+        if near_end {
+            pause = took.max(NEAR_END_PAUSE_MIN);
+        }
+        tracing::debug!(
+            messages,
+            decoded_after = ?decoded.map(|decoded| decoded - begun),
+            ?took,
+            position_lsn = %position.confirmed_flush_lsn,
+            "read a slice"
+        );
     }
+}
+
+/// The server may not write as large a temporary file, or has no disk for it.
+fn lacks_room(error: &strait_postgres::Error) -> bool {
+    matches!(error.sqlstate(), Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED | &SqlState::DISK_FULL))
+}
+
+/// Whether a message is a commit, of a whole transaction or of one that was streamed (PostgreSQL, Logical Replication Message
+/// Formats).
+fn ends_transaction(payload: &Bytes) -> bool {
+    matches!(payload.first(), Some(b'C' | b'c'))
 }
 
 /// Moves the slot itself to what is durable, for ever: no walsender does it meanwhile.

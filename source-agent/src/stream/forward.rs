@@ -89,6 +89,13 @@ impl Forward {
         self.pack().await
     }
 
+    /// A slice has ended, up to `position_lsn`. Transactions of which it brought the beginning alone come again with the next
+    /// one, or with the stream.
+    pub(super) async fn end_slice(&mut self, position_lsn: Lsn) -> Result<(), RunError> {
+        self.shape.abandon_in_progress(&mut self.changes);
+        self.position(position_lsn).await
+    }
+
     /// Sends what is packed: nothing more is in memory, so nothing is gained by waiting.
     pub(super) async fn flush(&mut self) -> Result<(), RunError> {
         self.settle_rows().await?;

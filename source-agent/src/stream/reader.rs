@@ -12,7 +12,6 @@
 
 use std::time::Duration;
 
-use strait_postgres::pgoutput::Streaming;
 use strait_postgres::replication::{ReplicationMessage, ReplicationReader};
 use strait_proto::v1::StreamMode;
 use tokio::time::Instant;
@@ -56,7 +55,7 @@ impl Reader {
                 Some(walsender) => walsender,
                 None if self.wants_slices().await? => {
                     self.slot.positions.set_mode(StreamMode::CatchUp);
-                    self.forward.reads(Streaming::Off);
+                    self.forward.reads(self.slot.options.streaming);
                     tokio::select! {
                         caught_up = self.catch_up() => walsender = caught_up?,
                         () = stop.cancelled() => return Ok(()),

@@ -67,14 +67,8 @@ impl SlotAccess {
         slot::drop(&self.client, &source.catch_up_slot, &source.application_name).await?;
         let connection = source.connect_replication().await.during("connect to read the backlog")?;
         let name = source.catch_up_slot.clone();
-        let copied = SlotCopy::create(
-            connection,
-            &source.slot,
-            name,
-            &source.publication,
-            self.options.messages,
-            position_lsn,
-        );
+        let copied =
+            SlotCopy::create(connection, &source.slot, name, &source.publication, self.options, position_lsn);
         match copied.await {
             Err(error) if error.sqlstate() == Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED) => Ok(None),
             copied => copied.during("copy the replication slot").map(Some),

@@ -142,6 +142,47 @@ async fn killed_while_catching_up() -> Result<()> {
     scenario.finish().await
 }
 
+/// Larger than a slice, rolled back in part or as a whole, beside one that is still open: what a slice brings of a transaction
+/// that it does not end counts for nothing, and the transaction comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_transactions_of_a_backlog_arrive_once_with_their_commits() -> Result<()> {
+    // Of its own: nobody else's slot has to wait for the transaction that stays open.
+    let pair = Pair::own().await?;
+    let mut scenario = Scenario::on(&pair, "catch_up_large").await?;
+    let name = scenario.source.name();
+    scenario.source.run(&format!("ALTER DATABASE {name} SET logical_decoding_work_mem = '64kB'")).await?;
+    scenario.source.run(TABLES).await?;
+    scenario.start_processes().await?;
+    reaches(&scenario, StreamMode::Streaming).await?;
+    pause(&scenario).await?;
+    let holder = scenario.source.connect().await?;
+    holder
+        .batch_execute("BEGIN; INSERT INTO backlog_keyless SELECT g, 'open' FROM generate_series(1, 20000) g")
+        .await?;
+    let insert = "INSERT INTO backlog (id, v) SELECT g, repeat('l', 400) FROM generate_series";
+    scenario
+        .source
+        .run_each(&[
+            &format!(
+                "BEGIN; {insert}(1, 50000) g; SAVEPOINT s; UPDATE backlog SET n = 1 WHERE id % 3 = 0; ROLLBACK TO s;
+                 DELETE FROM backlog WHERE id % 5 = 0; COMMIT"
+            ),
+            "DO $$ BEGIN FOR i IN 1..200 LOOP INSERT INTO backlog_keyless VALUES (i % 3, 'small'); COMMIT; END LOOP; END $$",
+            &format!("BEGIN; {insert}(100001, 120000) g; TRUNCATE backlog; ROLLBACK"),
+            "UPDATE backlog SET n = n + 1 WHERE id % 2 = 0",
+            "INSERT INTO backlog_keyless VALUES (0, 'end')",
+        ])
+        .await?;
+    resume(&scenario).await?;
+    scenario.assert_arrived("SELECT count(*) FROM backlog_keyless WHERE v = 'end'", "1").await?;
+    scenario.assert_arrived("SELECT count(*) FROM backlog_keyless WHERE v = 'open'", "0").await?;
+    holder.batch_execute("UPDATE backlog SET n = -1 WHERE id = 1; COMMIT").await?;
+    scenario.assert_equal().await?;
+    ensure!(said(&mut scenario, TO_SLICES)? > 0, "the backlog was streamed");
+    ensure!(scenario.conflicts().await? == 0);
+    scenario.finish().await
+}
+
 /// The slot itself moves by what is durable and by nothing else, in this mode too.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_slot_never_passes_the_durable_checkpoint_while_catching_up() -> Result<()> {

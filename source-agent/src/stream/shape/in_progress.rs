@@ -46,6 +46,16 @@ impl Shape {
         self.block.as_ref().map(|block| block.xid)
     }
 
+    /// What came so far of transactions that have not ended does not count: it comes again from their beginnings.
+    pub(in crate::stream) fn abandon_in_progress(&mut self, changes: &mut Vec<v1::Change>) {
+        self.block = None;
+        for (xid, transaction) in self.in_progress.drain() {
+            if transaction.announced {
+                changes.push(change(Kind::StreamAbort(v1::StreamAbort { xid, subxid: xid })));
+            }
+        }
+    }
+
     pub(super) fn stream_start(&mut self, xid: u32) -> Result<(), RunError> {
         if self.open.is_some() || self.block.is_some() {
             return Err(out_of_turn("a piece of a transaction within another one"));

@@ -273,3 +273,22 @@ fn messages_out_of_turn_are_errors() {
         assert!(shape.decoded(last, &mut Vec::new()).is_err(), "{name}");
     }
 }
+
+#[test]
+fn what_has_not_ended_is_abandoned_and_comes_again() {
+    let mut shape = shape();
+    let piece = |xid| vec![start(xid), by(xid, relation(1, &["id"])), by(xid, insert(1)), stop()];
+    words(&mut shape, piece(7));
+    // Of this one the sink was told nothing.
+    words(&mut shape, vec![start(8), stop()]);
+    let mut changes = Vec::new();
+    shape.abandon_in_progress(&mut changes);
+    assert_eq!(changes.iter().map(word).collect::<Vec<_>>(), ["abort of 7 in 7"]);
+    assert!(shape.is_between_transactions());
+    let mut again = piece(7);
+    again.push(stream_commit(7, 1600));
+    assert_eq!(
+        words(&mut shape, again),
+        ["block of 7", "relation 1 of 1", "row 1", "end of block", "commit of 7 1600-1608"]
+    );
+}
