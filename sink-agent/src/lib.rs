@@ -74,21 +74,21 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     let address = listener.local_addr().map_err(RunError::Listener)?;
     let registry = Arc::new(Registry::default());
     let spool = Arc::new(SpoolSpace::new(config.spool, config.spool_bytes_max));
+    let server = Serve::new(config.security.clone())
+        .add_service(Service::server(Arc::clone(&registry), spool), Access::roles(&[Role::SourceAgent]));
     let worker = SinkWorker {
+        dialler: server.dialler(),
         agent: config.agent,
         data_address: config
             .data_address
             .unwrap_or_else(|| format!("{}://{address}", config.security.scheme())),
         endpoints: config.endpoints,
-        registry: Arc::clone(&registry),
+        registry,
     };
     // Either one ending early takes the other along, and nobody else.
     let own = Shutdown::new();
     let serve = async {
-        let served = Serve::new(config.security.clone())
-            .add_service(Service::server(registry, spool), Access::roles(&[Role::SourceAgent]))
-            .run(listener, own.clone())
-            .await;
+        let served = server.run(listener, own.clone()).await;
         own.trigger();
         served
     };

@@ -8,6 +8,7 @@ use strait_postgres::{ConnectionUri, EndpointConfig};
 use strait_proto::TaskId;
 use strait_proto::v1::{self, command, command_result, report};
 use strait_runtime::agent::{Reports, Worker};
+use strait_runtime::serve::Dialler;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,8 @@ pub(crate) struct SinkWorker {
     pub(crate) data_address: String,
     pub(crate) endpoints: BTreeMap<String, EndpointConfig>,
     pub(crate) registry: Arc<Registry>,
+    /// Dials source-agents that cannot dial this agent.
+    pub(crate) dialler: Dialler,
 }
 
 impl SinkWorker {
@@ -45,6 +48,21 @@ impl SinkWorker {
         let task_id = parse(&assign.task_id)?;
         let uri = self.uri(assign.spec.as_ref())?;
         Ok(Assignment::new(task_id, assign, uri, stop.clone()))
+    }
+
+    /// Keeps a connection waiting at the source-agent meanwhile, where that listens.
+    async fn until_stopped(&self, assign: &v1::Assign, stop: &CancellationToken) {
+        let source = assign.spec.as_ref().and_then(|spec| spec.source.as_ref());
+        let (address, agent) = (&assign.data_address, source.map_or("", |source| &source.agent));
+        if !address.is_empty() {
+            tokio::select! {
+                Err(error) = self.dialler.keep(address, agent) => {
+                    tracing::warn!(%error, "the source-agent's data address cannot be used");
+                }
+                () = stop.cancelled() => {}
+            }
+        }
+        stop.cancelled().await;
     }
 
     async fn release(&self, command: &v1::ReleaseCommand) -> Result<Vec<String>, Error> {
@@ -112,7 +130,7 @@ impl Worker for SinkWorker {
         };
         tracing::info!(task = %assignment.task_id, epoch = %assignment.epoch, "assigned");
         self.registry.insert(Arc::clone(&assignment));
-        stop.cancelled().await;
+        self.until_stopped(&assign, &stop).await;
         self.registry.remove(&assignment);
         assignment.end().await;
         tracing::info!(task = %assignment.task_id, epoch = %assignment.epoch, "no longer assigned");

@@ -1,6 +1,7 @@
 //! What the agent is told before it starts.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use strait_postgres::EndpointConfig;
@@ -17,6 +18,10 @@ pub struct Config {
     pub coordinator: String,
     /// How the other parts are spoken with.
     pub security: Security,
+    /// Where sink-agents may dial this agent; none: it dials them.
+    pub listen: Option<SocketAddr>,
+    /// Where they reach it, `https://host:port`, where that is not the address it listens on.
+    pub data_address: Option<String>,
     /// Whether what goes to sink-agents is compressed.
     pub compression: Compression,
     /// The databases that this agent offers, by name.

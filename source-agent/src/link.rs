@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use strait_runtime::security::Security;
+use strait_runtime::security::{Expected, Security};
+use strait_runtime::serve::{ChannelError, Dial, Waiting};
+use tonic::transport::Channel;
 
 /// A round trip from which on a link counts as a long one, whose bytes are dearer than this machine's time.
 const LONG_LINK: Duration = Duration::from_millis(5);
@@ -35,6 +37,52 @@ impl Compression {
 pub(crate) struct Link {
     pub(crate) security: Security,
     pub(crate) compression: Compression,
+    /// Connections that sink-agents have dialled, where this agent listens for them.
+    pub(crate) waiting: Option<Waiting>,
+}
+
+/// Where a sink-agent is not reached at once, how long it may take to dial this agent.
+const DIALLED_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// There is no way to a sink-agent.
+#[derive(Debug)]
+pub(crate) enum Unreachable {
+    Address(ChannelError),
+    Transport(tonic::transport::Error),
+}
+
+impl Link {
+    /// A connection to the sink-agent `name`: one that it has dialled, else one to its `address`, else one that it dials in the
+    /// next seconds. With whether to compress what goes over it.
+    pub(crate) async fn connect(&self, address: &str, name: &str) -> Result<(Channel, bool), Unreachable> {
+        // A dialled connection comes from another zone.
+        let compressed = self.compression.applies(Duration::MAX);
+        if let Some(channel) = self.dialled(name, Duration::ZERO).await {
+            return Ok((channel, compressed));
+        }
+        let dial =
+            Dial::new(address, &self.security, Expected::sink_agent(name)).map_err(Unreachable::Address)?;
+        let error = match dial.connect().await {
+            Ok(channel) => return Ok((channel, self.compression.applies(dial.round_trip()))),
+            Err(error) => error,
+        };
+        match self.dialled(name, DIALLED_TIMEOUT).await {
+            Some(channel) => Ok((channel, compressed)),
+            None => Err(Unreachable::Transport(error)),
+        }
+    }
+
+    /// Connections that have broken while they waited are passed over.
+    async fn dialled(&self, name: &str, deadline: Duration) -> Option<Channel> {
+        let waiting = self.waiting.as_ref()?;
+        loop {
+            let stream = waiting.take(name, deadline).await?;
+            match Dial::over(stream).await {
+                Ok(channel) => return Some(channel),
+                Err(error) => tracing::debug!(%error, "a connection that waited has broken"),
+            }
+        }
+    }
 }
 
 #[cfg(test)]

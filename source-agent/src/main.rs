@@ -1,6 +1,7 @@
 //! `strait-source-agent`: reads its configuration, then runs the library until a signal comes.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,6 +34,12 @@ struct Options {
     #[arg(long, env = "STRAIT_COPY_CONNECTIONS", value_name = "COUNT", default_value_t = 4,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     copy_connections: u16,
+    /// Where to listen for sink-agents that this agent cannot dial
+    #[arg(long, env = "STRAIT_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where they reach this agent, where that is not the address it listens on
+    #[arg(long, env = "STRAIT_DATA_ADDRESS", value_name = "URI", requires = "listen")]
+    data_address: Option<String>,
     /// Whether rows and changes are compressed on their way to the sink-agent
     #[arg(long, env = "STRAIT_COMPRESSION", value_name = "HOW", value_enum, default_value_t)]
     compression: Compression,
@@ -63,6 +70,8 @@ fn main() -> anyhow::Result<ExitCode> {
             coordinator: options.coordinator,
             security,
             compression: options.compression,
+            listen: options.listen,
+            data_address: options.data_address,
             endpoints,
             copy_connections: options.copy_connections.into(),
             heartbeat: options.heartbeat,

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use strait_proto::v1::{self, data_service_client::DataServiceClient};
 use strait_proto::{DATA_MESSAGE_BYTES_MAX, Lsn};
-use strait_runtime::security::{Expected, Role};
-use strait_runtime::serve::Dial;
 use strait_runtime::trace_context::SendTrace;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -16,7 +14,7 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::error::{During, RunError};
-use crate::link::Link;
+use crate::link::{Link, Unreachable};
 use crate::reporter::{RESULTS_MAX, Reporter};
 
 /// How long claiming the task may take: the sink may have to end what an older session left behind.
@@ -76,21 +74,19 @@ impl Sink {
         joining: bool,
     ) -> Result<Self, RunError> {
         let address = assign.data_address.clone();
-        let agent =
-            assign.spec.as_ref().and_then(|spec| spec.destination.as_ref()).map(|it| it.agent.clone());
-        let expected = Expected { role: Role::SinkAgent, name: agent };
-        let dial = Dial::new(&address, &link.security, expected).map_err(|error| {
-            RunError::definite(
+        let destination = assign.spec.as_ref().and_then(|spec| spec.destination.as_ref());
+        let agent = destination.map_or("", |destination| &destination.agent);
+        let (channel, compressed) = link.connect(&address, agent).await.map_err(|error| match error {
+            Unreachable::Address(error) => RunError::definite(
                 format!("the sink-agent's data address: {error}"),
                 "Correct data-address there.",
-            )
+            ),
+            Unreachable::Transport(source) => RunError::SinkConnect { address, source },
         })?;
-        let channel = dial.connect().await.map_err(|source| RunError::SinkConnect { address, source })?;
+        tracing::debug!(compressed, "connected to the sink-agent");
         let client = DataServiceClient::with_interceptor(channel, SendTrace)
             .max_decoding_message_size(DATA_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(DATA_MESSAGE_BYTES_MAX);
-        let compressed = link.compression.applies(dial.round_trip());
-        tracing::debug!(compressed, round_trip = ?dial.round_trip(), "connected to the sink-agent");
         let client = if compressed { client.send_compressed(CompressionEncoding::Zstd) } else { client };
         let session = v1::TaskSession {
             task_id: assign.task_id.clone(),

@@ -1,12 +1,14 @@
 //! The agent as the coordinator knows it: what it offers, the assignments it runs, the commands it answers.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use strait_postgres::{ConnectionUri, catalog};
 use strait_proto::TaskId;
 use strait_proto::v1::{self, command::Command, command_result::Result as Answer};
 use strait_runtime::agent::{Reports, Worker};
+use strait_runtime::serve::Waiting;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -24,6 +26,8 @@ use crate::{precheck, release};
 /// The source-agent's half of the control session.
 pub(crate) struct SourceWorker {
     config: Config,
+    /// Connections that sink-agents have dialled.
+    waiting: Waiting,
     /// Snapshots of unfinished copies between two runs of their tasks.
     leases: Mutex<HashMap<TaskId, SnapshotLease>>,
     /// What holds the advisory locks of recent prechecks.
@@ -31,8 +35,18 @@ pub(crate) struct SourceWorker {
 }
 
 impl SourceWorker {
-    pub(crate) fn new(config: Config) -> Self {
-        Self { config, leases: Mutex::default(), probes: Mutex::default() }
+    pub(crate) fn new(config: Config, waiting: Waiting) -> Self {
+        Self { config, waiting, leases: Mutex::default(), probes: Mutex::default() }
+    }
+
+    /// Where sink-agents are to be listened for.
+    pub(crate) fn listens_on(&self) -> Option<SocketAddr> {
+        self.config.listen
+    }
+
+    /// They reach this agent here, unless the configuration knows better.
+    pub(crate) fn reached_at(&mut self, address: String) {
+        self.config.data_address.get_or_insert(address);
     }
 
     fn source(&self, task_id: &str, spec: Option<&v1::TaskSpec>) -> Result<Source, RunError> {
@@ -104,7 +118,11 @@ impl SourceWorker {
             assign,
             reporter,
             tracker: tracker.clone(),
-            link: Link { security: self.config.security.clone(), compression: self.config.compression },
+            link: Link {
+                security: self.config.security.clone(),
+                compression: self.config.compression,
+                waiting: self.config.listen.map(|_| self.waiting.clone()),
+            },
             copy_connections: self.config.copy_connections.max(1),
             heartbeat: self.config.heartbeat,
             throttle,
@@ -139,6 +157,7 @@ impl Worker for SourceWorker {
             role: v1::AgentRole::Source.into(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             endpoints: self.config.endpoints.keys().map(endpoint).collect(),
+            data_address: self.config.data_address.clone().unwrap_or_default(),
             ..Default::default()
         }
     }

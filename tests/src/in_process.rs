@@ -55,6 +55,8 @@ impl InProcess {
             security: layout.security(Role::SourceAgent)?,
             endpoints: endpoints(&layout.source_uri),
             compression: layout.compression,
+            listen: layout.source_listen.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            data_address: layout.sink_to_source.map(|port| layout.address(port)),
             copy_connections: 4,
             heartbeat: layout.heartbeat,
         };

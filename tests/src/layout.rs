@@ -50,6 +50,10 @@ pub struct Layout {
     pub certificates: Option<Arc<Certificates>>,
     /// Whether what is sent between the agents is compressed, where they run in this process.
     pub compression: Compression,
+    /// Where the source-agent listens for the sink-agent, where it does and runs in this process.
+    pub source_listen: Option<u16>,
+    /// Where the sink-agent dials it then.
+    pub sink_to_source: Option<u16>,
     /// Where processes send telemetry.
     pub otlp: Option<String>,
     /// Where processes serve their metrics.
@@ -75,6 +79,8 @@ impl Layout {
             spool_bytes_max: strait_sink_agent::Config::SPOOL_BYTES_MAX,
             certificates: None,
             compression: Compression::Auto,
+            source_listen: None,
+            sink_to_source: None,
             otlp: None,
             metrics: Vec::new(),
             password: None,

@@ -69,6 +69,8 @@ impl Parts {
             security: Security::PlainText,
             endpoints: endpoint(SOURCE_ENDPOINT, source),
             compression: strait_source_agent::Compression::Auto,
+            listen: None,
+            data_address: None,
             copy_connections: strait_source_agent::Config::COPY_CONNECTIONS,
             heartbeat: strait_source_agent::Config::HEARTBEAT,
         };

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// A stream whose reads and writes fail once its token is cancelled.
 #[derive(Debug)]
-pub(super) struct Abortable<S> {
+pub struct Abortable<S> {
     stream: S,
     aborted: Pin<Box<WaitForCancellationFutureOwned>>,
     token: CancellationToken,

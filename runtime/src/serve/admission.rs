@@ -36,7 +36,7 @@ const STRANGERS_BY_ADDRESS_MAX: usize = 128;
 /// How long a connection has for its first call, its handshake included.
 const STRANGER_DEADLINE: Duration = Duration::from_secs(10);
 /// How many connections lie between the handshake and the transport.
-const READY_MAX: usize = 16;
+pub(super) const READY_MAX: usize = 16;
 /// The pause after a connection could not be accepted, for instance because the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -52,6 +52,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// One that this side has dialled, to be called by `peer`.
+    pub(super) fn dialled(address: SocketAddr, peer: Option<Peer>) -> Self {
+        let place = Arc::new(Place::outside(address.ip()));
+        Self { address, plain_text: peer.is_none(), peer, place }
+    }
+
+    /// Cancelled with the first call that is let in, or with the connection's end.
+    pub(super) fn taken(&self) -> CancellationToken {
+        self.place.freed.clone()
+    }
+
     /// A call was let in: the connection may stay.
     pub(super) fn admit(&self) {
         self.place.free();
@@ -75,16 +86,14 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Takes connections in until what is returned is dropped.
-    pub(super) fn accept(self, listener: TcpListener) -> mpsc::Receiver<io::Result<Incoming>> {
-        let (sender, receiver) = mpsc::channel(READY_MAX);
+    /// Takes connections in until nobody wants them any more.
+    pub(super) fn accept(self, listener: TcpListener, sender: mpsc::Sender<io::Result<Incoming>>) {
         tokio::spawn(async move {
             tokio::select! {
                 () = sender.closed() => {}
                 () = Arc::new(self).run(listener, sender.clone()) => {}
             }
         });
-        receiver
     }
 
     async fn run(self: Arc<Self>, listener: TcpListener, ready: mpsc::Sender<io::Result<Incoming>>) {
@@ -243,6 +252,11 @@ struct Place {
 }
 
 impl Place {
+    /// One that is nobody else's.
+    fn outside(address: IpAddr) -> Self {
+        Self { places: Arc::default(), address, freed: CancellationToken::new() }
+    }
+
     fn free(&self) {
         if !self.freed.is_cancelled() {
             self.places.give_back(self.address);

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint, Error, Uri};
 
+use super::abortable::Abortable;
+use super::reverse::Taken;
 use super::{
     CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
 };
-use crate::security::{Connector, Expected, Security, host_and_port};
+use crate::security::{Connector, Expected, Security, Stream, host_and_port};
 
 /// How long a connection may take altogether.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,28 +52,23 @@ impl Dial {
     /// # Errors
     /// When `uri` is something else.
     pub fn new(uri: &str, security: &Security, expected: Expected) -> Result<Self, ChannelError> {
-        let address = || ChannelError::Address { uri: uri.to_owned() };
-        let parsed: Uri = uri.parse().map_err(|_| address())?;
-        let Some((host, port)) = host_and_port(&parsed) else { return Err(address()) };
-        match (parsed.scheme_str(), security) {
-            (Some("http"), Security::PlainText) | (Some("https"), Security::Mutual(_)) => {}
-            (Some("http"), Security::Mutual(_)) => return Err(ChannelError::PlainText { uri: parsed }),
-            (Some("https"), Security::PlainText) => return Err(ChannelError::Tls { uri: parsed }),
-            _ => return Err(address()),
-        }
+        let (host, port) = address(uri, security)?;
+        let wrong = || ChannelError::Address { uri: uri.to_owned() };
+        let parsed: Uri = uri.parse().map_err(|_| wrong())?;
         // TLS is the connector's: the transport must not add its own.
         let host = if host.contains(':') { format!("[{host}]") } else { host };
-        let endpoint = Endpoint::from_shared(format!("http://{host}:{port}")).map_err(|_| address())?;
-        let endpoint = endpoint
-            .origin(parsed)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_frame_size(FRAME_BYTES_MAX);
+        let endpoint = Endpoint::from_shared(format!("http://{host}:{port}")).map_err(|_| wrong())?;
+        let endpoint = with_settings(endpoint).origin(parsed);
         Ok(Self { endpoint, connector: Connector::new(security.clone(), expected) })
+    }
+
+    /// Calls over a connection that the server has dialled. It is not replaced when it breaks.
+    ///
+    /// # Errors
+    /// When it has broken already.
+    pub async fn over(stream: Abortable<Stream>) -> Result<Channel, Error> {
+        let endpoint = with_settings(Endpoint::from_static("http://sink-agent"));
+        endpoint.connect_with_connector(Taken::new(stream)).await
     }
 
     /// Bounds how long each call may take.
@@ -103,4 +100,29 @@ impl Dial {
     pub fn connect_lazy(&self) -> Channel {
         self.endpoint.connect_with_connector_lazy(self.connector.clone())
     }
+}
+
+/// Host and port of an address that fits how one speaks.
+pub(super) fn address(uri: &str, security: &Security) -> Result<(String, u16), ChannelError> {
+    let wrong = || ChannelError::Address { uri: uri.to_owned() };
+    let parsed: Uri = uri.parse().map_err(|_| wrong())?;
+    let host_and_port = host_and_port(&parsed).ok_or_else(wrong)?;
+    match (parsed.scheme_str(), security) {
+        (Some("http"), Security::PlainText) | (Some("https"), Security::Mutual(_)) => Ok(host_and_port),
+        (Some("http"), Security::Mutual(_)) => Err(ChannelError::PlainText { uri: parsed }),
+        (Some("https"), Security::PlainText) => Err(ChannelError::Tls { uri: parsed }),
+        _ => Err(wrong()),
+    }
+}
+
+/// The servers' windows and keepalive.
+fn with_settings(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
 }

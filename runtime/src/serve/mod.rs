@@ -9,6 +9,7 @@ mod admission;
 mod authorize;
 mod dial;
 mod refusals;
+mod reverse;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -31,12 +33,14 @@ use crate::shutdown::drain;
 use crate::trace_context::TraceCalls;
 use crate::{Shutdown, telemetry};
 
-use admission::Admission;
+use admission::{Admission, Incoming, READY_MAX};
 use authorize::{Authorize, Rules};
 use refusals::Refusals;
 
+pub use abortable::Abortable;
 pub use authorize::{Access, Tokens};
 pub use dial::{ChannelError, Dial};
+pub use reverse::{Dialler, Waiting};
 
 /// How often an otherwise silent connection is probed.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -59,6 +63,10 @@ pub struct Serve {
     service_names: Vec<&'static str>,
     health: HealthReporter,
     drain_deadline: Duration,
+    /// Connections that came, or that were dialled.
+    ready: mpsc::Sender<std::io::Result<Incoming>>,
+    connections: mpsc::Receiver<std::io::Result<Incoming>>,
+    abort: CancellationToken,
 }
 
 /// A server could not serve.
@@ -91,6 +99,7 @@ impl Serve {
         let (health, health_service) = tonic_health::server::health_reporter();
         let mut routes = Routes::builder();
         routes.add_service(health_service);
+        let (ready, connections) = mpsc::channel(READY_MAX);
         Self {
             security,
             rules: Rules::default(),
@@ -98,6 +107,9 @@ impl Serve {
             service_names: Vec::new(),
             health,
             drain_deadline: DRAIN_DEADLINE,
+            ready,
+            connections,
+            abort: CancellationToken::new(),
         }
     }
 
@@ -130,6 +142,12 @@ impl Serve {
         self
     }
 
+    /// Dials those who shall call this server, for as long as it runs.
+    #[must_use]
+    pub fn dialler(&self) -> Dialler {
+        Dialler::new(self.security.clone(), self.ready.clone(), self.abort.clone())
+    }
+
     /// Changes the health of the services while they run.
     #[must_use]
     pub fn health(&self) -> HealthReporter {
@@ -153,7 +171,7 @@ impl Serve {
         self.routes.add_service(reflection);
         self.set_health(ServingStatus::Serving).await;
 
-        let abort = CancellationToken::new();
+        let abort = self.abort.clone();
         // Whatever becomes of this future, no connection outlives it.
         let _cut = abort.clone().drop_guard();
         let refusals = Arc::new(Refusals::default());
@@ -163,7 +181,9 @@ impl Serve {
             refusals: Arc::clone(&refusals),
             abort,
         };
-        let connections = ReceiverStream::new(admission.accept(listener));
+        admission.accept(listener, self.ready.clone());
+        let (_, closed) = mpsc::channel(1);
+        let connections = ReceiverStream::new(std::mem::replace(&mut self.connections, closed));
         let routes = std::mem::take(&mut self.routes).routes().prepare();
         let rules = Arc::new(std::mem::take(&mut self.rules));
         let service = Authorize { inner: TraceCalls::new(routes), rules, refusals };

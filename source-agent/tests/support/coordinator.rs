@@ -117,6 +117,8 @@ impl World {
             security: strait_runtime::security::Security::PlainText,
             endpoints: BTreeMap::from([("e".to_owned(), endpoint)]),
             compression: strait_source_agent::Compression::Auto,
+            listen: None,
+            data_address: None,
             copy_connections: 3,
             heartbeat: Duration::from_millis(500),
         };

@@ -7,6 +7,7 @@
 mod catch_up;
 mod conflict_rows;
 mod deploy;
+mod dialling;
 mod dry_run;
 mod exactly_once;
 mod existing_tables;

@@ -35,7 +35,10 @@ impl Actor {
     fn assign(&mut self) {
         let epoch = self.record.epoch;
         let data_address = self.sink.session().map(|session| session.hello().data_address.clone());
+        // Whichever side can reach the other does.
+        let source_address = self.source.session().map(|session| session.hello().data_address.clone());
         let to_sink = v1::Assign {
+            data_address: source_address.unwrap_or_default(),
             task_id: self.record.task_id.to_string(),
             epoch: epoch.0,
             spec: Some(self.record.spec.clone()),
