@@ -41,6 +41,12 @@ impl Database {
         Self { server: Arc::clone(server), name: self.name.clone(), session: Mutex::new(None) }
     }
 
+    /// The same database with a session of its own.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        self.on(&self.server)
+    }
+
     /// The server that holds it.
     pub fn server(&self) -> &Arc<Server> {
         &self.server

@@ -26,12 +26,12 @@ pub mod schema_dump;
 pub mod server;
 pub mod sync;
 pub mod tasks;
+pub mod usage;
 pub mod version;
 pub mod wait;
 pub mod workload;
 
 mod account;
-mod usage;
 mod watchdog;
 
 pub use anyhow::Result;

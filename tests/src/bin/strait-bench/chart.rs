@@ -71,6 +71,11 @@ fn panels(report: &Report) -> Vec<Panel> {
             bars: report.rate.iter().filter_map(rate).collect(),
         });
     }
+    panels.extend(report.copies.iter().map(|copy| Panel {
+        title: format!("{}: {}", copy.workload, copy.title),
+        unit: "s",
+        bars: copy.copiers.iter().filter_map(|r| bar(r.subject, r.median(|run| run.wall_seconds))).collect(),
+    }));
     panels
 }
 

@@ -34,12 +34,12 @@ pub(crate) async fn measure(pair: &Pair, kind: Kind, workload: &Workload) -> Res
     write(subject.source(), workload).await?;
     checkpoint(pair).await?;
 
-    let meter = Meter::start(pair, &mut subject)?;
+    let meter = Meter::start(pair, subject.processes()?)?;
     let begun = Instant::now();
     subject.release().await?;
     wait_for_marker(&mut subject).await?;
     let wall_seconds = begun.elapsed().as_secs_f64();
-    let used = meter.stop(pair, &mut subject)?;
+    let used = meter.stop(pair, subject.processes()?)?;
 
     let wanted = subject.source().text(workload.state).await?;
     let found = subject.destination().text(workload.state).await?;

@@ -4,7 +4,8 @@
 //! believe the ratios. In each round every workload is given to every subject in turn, in fresh databases. A backlog is
 //! written while the replication is held; what is measured begins with the order to go on and ends when the destination
 //! holds the last transaction: seconds, CPU seconds of both servers and of the agents, the agents' memory, and for
-//! reference what decoding alone costs the source.
+//! reference what decoding alone costs the source. A copy of a database begins with the order and ends when equal tables
+//! stand with all keys and indexes.
 //!
 //! A table for people goes to standard error; JSON to standard output and, with a chart, to `bench/` in the
 //! target directory. The environment says what is measured:
@@ -13,12 +14,14 @@
 //! |---|---|---|
 //! | `STRAIT_BENCH_ROUNDS` | 3 | results are medians |
 //! | `STRAIT_BENCH_SCALE` | 1.0 | factor of the workloads' sizes; 0.1 for a quick look |
-//! | `STRAIT_BENCH_WORKLOADS` | `A,B,C,D,E,latency,rate,schema` | `schema`: 5,000 tables without rows, beside `pg_dump` and `psql` |
+//! | `STRAIT_BENCH_WORKLOADS` | `A,B,C,D,E,latency,rate,schema,copy-pgbench,copy-wide` | `schema`: 5,000 tables without rows, beside `pg_dump` and `psql`; `copy-…`: a whole database |
 //! | `STRAIT_BENCH_SUBJECTS` | `native-text,native-binary,native-streaming,native-parallel,strait` | `native-parallel` needs 16 on both sides |
+//! | `STRAIT_BENCH_COPIERS` | `pipe,dump-restore,native-sync,pgcopydb,strait` | who copies databases; pgcopydb is Debian's package, fetched once |
 //! | `STRAIT_BENCH_SECONDS` | 15 | how long latency is measured, and each rate tried |
 //! | `STRAIT_TEST_SOURCE`, `STRAIT_TEST_DESTINATION` | what is installed | the servers' major versions |
 
 mod chart;
+mod copy;
 mod drain;
 mod floor;
 mod latency;
@@ -40,6 +43,7 @@ use strait_tests::pair::Pair;
 use strait_tests::server::ServerOptions;
 use strait_tests::version::PgVersion;
 
+use crate::copy::{Load, LoadKind};
 use crate::options::{Measurement, Options};
 use crate::report::Report;
 use crate::subject::Kind;
@@ -93,6 +97,7 @@ async fn measure(pair: &Pair, options: &Options, report: &mut Report) -> Result<
                     eprintln!("round {round}, schema: {synchronised:?}");
                     report.schema.push(synchronised);
                 }
+                Measurement::Copy(kind) => copy_by_all(pair, options, round, *kind, report).await?,
                 Measurement::Rate => {
                     for kind in one_native_and_strait(pair, options) {
                         let rate = rate::measure(pair, kind, options.seconds).await?;
@@ -128,6 +133,29 @@ async fn drain_by_all(
         eprintln!("round {round}, {letter}, {}: {:.2} s", kind.name(), drained.wall_seconds);
         report::push(&mut report.backlog(workload).subjects, kind, drained);
     }
+    Ok(())
+}
+
+async fn copy_by_all(
+    pair: &Pair,
+    options: &Options,
+    round: u64,
+    kind: LoadKind,
+    report: &mut Report,
+) -> Result<()> {
+    let load = Load::new(kind, options.scale);
+    let source = copy::prepare(pair, &load).await?;
+    for copier in options.copiers.iter().copied() {
+        let name = copier.name();
+        let copied = copy::measure(pair, copier, &load, &source)
+            .await
+            .with_context(|| format!("{}, {name}", kind.name()))?;
+        if let Some(copied) = copied {
+            eprintln!("round {round}, {}, {name}: {:.2} s", kind.name(), copied.wall_seconds);
+            report::push_named(&mut report.copy(&load).copiers, name, copied);
+        }
+    }
+    source.remove().await;
     Ok(())
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 use strait_tests::pair::Pair;
-use strait_tests::processes::Part;
+use strait_tests::processes::{Part, Processes};
 
-use crate::subject::{AGENTS, Subject};
+use crate::subject::AGENTS;
 
 /// CPU seconds so far, to be subtracted.
 pub(crate) struct Meter {
@@ -48,22 +48,22 @@ impl Used {
 }
 
 impl Meter {
-    /// Begins to count.
-    pub(crate) fn start(pair: &Pair, subject: &mut Subject) -> Result<Self> {
-        if let Some(processes) = subject.processes()? {
+    /// Begins to count: the servers, and Strait's agents where it is theirs.
+    pub(crate) fn start(pair: &Pair, mut processes: Option<&mut Processes>) -> Result<Self> {
+        if let Some(processes) = &mut processes {
             for agent in AGENTS {
                 // Where the system cannot forget, the peak is that of the agent's whole life, which is no less.
                 processes.forget_memory_peak(agent)?;
             }
         }
-        Self::read(pair, subject)
+        Self::read(pair, processes)
     }
 
     /// What was used since.
-    pub(crate) fn stop(self, pair: &Pair, subject: &mut Subject) -> Result<Used> {
-        let now = Self::read(pair, subject)?;
+    pub(crate) fn stop(self, pair: &Pair, mut processes: Option<&mut Processes>) -> Result<Used> {
+        let now = Self::read(pair, processes.as_deref_mut())?;
         let seconds = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64();
-        let agents = match (subject.processes()?, now.agents, self.agents) {
+        let agents = match (processes, now.agents, self.agents) {
             (Some(processes), Some(now), Some(then)) => Some(Agents {
                 source_agent_cpu_seconds: seconds(now[0], then[0]),
                 sink_agent_cpu_seconds: seconds(now[1], then[1]),
@@ -79,8 +79,8 @@ impl Meter {
         })
     }
 
-    fn read(pair: &Pair, subject: &mut Subject) -> Result<Self> {
-        let agents = match subject.processes()? {
+    fn read(pair: &Pair, processes: Option<&mut Processes>) -> Result<Self> {
+        let agents = match processes {
             Some(processes) => {
                 Some([processes.cpu_time(Part::SourceAgent)?, processes.cpu_time(Part::SinkAgent)?])
             }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail, ensure};
 use strait_tests::wait::from_environment;
 
+use crate::copy::{Copier, LoadKind};
 use crate::subject::Kind;
 use crate::workload::Letter;
 
@@ -21,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) workloads: Vec<Measurement>,
     /// Whose replication, in turn.
     pub(crate) subjects: Vec<Kind>,
+    /// How databases are copied, in turn.
+    pub(crate) copiers: Vec<Copier>,
 }
 
 /// One kind of measurement.
@@ -34,6 +37,8 @@ pub(crate) enum Measurement {
     Rate,
     /// Many tables without rows.
     Schema,
+    /// A whole database is copied.
+    Copy(LoadKind),
 }
 
 impl FromStr for Measurement {
@@ -44,6 +49,7 @@ impl FromStr for Measurement {
             "latency" => Ok(Self::Latency),
             "rate" => Ok(Self::Rate),
             "schema" => Ok(Self::Schema),
+            copy if copy.starts_with("copy-") => Ok(Self::Copy(copy.parse()?)),
             letter => Ok(Self::Drain(letter.parse()?)),
         }
     }
@@ -61,11 +67,15 @@ impl Options {
             rounds: from_environment("STRAIT_BENCH_ROUNDS", 3).max(1),
             scale,
             seconds: from_environment("STRAIT_BENCH_SECONDS", 15).max(1),
-            workloads: list("STRAIT_BENCH_WORKLOADS", "A,B,C,D,E,latency,rate,schema")?,
+            workloads: list(
+                "STRAIT_BENCH_WORKLOADS",
+                "A,B,C,D,E,latency,rate,schema,copy-pgbench,copy-wide",
+            )?,
             subjects: list(
                 "STRAIT_BENCH_SUBJECTS",
                 "native-text,native-binary,native-streaming,native-parallel,strait",
             )?,
+            copiers: list("STRAIT_BENCH_COPIERS", "pipe,dump-restore,native-sync,pgcopydb,strait")?,
         })
     }
 }

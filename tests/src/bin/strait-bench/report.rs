@@ -3,6 +3,7 @@
 use serde::Serialize;
 use strait_tests::pair::Pair;
 
+use crate::copy::{Copied, Copier, Load};
 use crate::drain::Drained;
 use crate::floor::Floor;
 use crate::latency::Latency;
@@ -33,6 +34,19 @@ pub(crate) struct Report {
     pub(crate) rate: Vec<Results<Sustained>>,
     /// Many tables without rows, a value a round.
     pub(crate) schema: Vec<Synchronised>,
+    /// Whole databases.
+    pub(crate) copies: Vec<Copy>,
+}
+
+/// The copies of one database.
+#[derive(Debug, Serialize)]
+pub(crate) struct Copy {
+    /// `copy-pgbench` or `copy-wide`.
+    pub(crate) workload: &'static str,
+    /// What it is.
+    pub(crate) title: String,
+    /// Copier by copier.
+    pub(crate) copiers: Vec<Results<Copied>>,
 }
 
 /// The results of one workload.
@@ -70,7 +84,19 @@ impl Report {
             latency: Vec::new(),
             rate: Vec::new(),
             schema: Vec::new(),
+            copies: Vec::new(),
         }
+    }
+
+    /// Where the results of a database's copies go.
+    pub(crate) fn copy(&mut self, load: &Load) -> &mut Copy {
+        let name = load.kind.name();
+        let place = self.copies.iter().position(|copy| copy.workload == name);
+        let place = place.unwrap_or_else(|| {
+            self.copies.push(Copy { workload: name, title: load.title.clone(), copiers: Vec::new() });
+            self.copies.len() - 1
+        });
+        &mut self.copies[place]
     }
 
     /// Where the results of a workload go.
@@ -106,6 +132,13 @@ impl Backlog {
     }
 }
 
+impl Copy {
+    /// The median of one figure of a copier.
+    pub(crate) fn median(&self, copier: Copier, figure: impl Fn(&Copied) -> f64) -> Option<f64> {
+        self.copiers.iter().find(|results| results.subject == copier.name())?.median(figure)
+    }
+}
+
 impl<T> Results<T> {
     /// The median of one figure.
     pub(crate) fn median(&self, figure: impl Fn(&T) -> f64) -> Option<f64> {
@@ -120,9 +153,14 @@ pub(crate) fn of<T>(results: &[Results<T>], kind: Kind) -> Option<&Results<T>> {
 
 /// Adds a round to a subject's results.
 pub(crate) fn push<T>(results: &mut Vec<Results<T>>, kind: Kind, round: T) {
-    match results.iter_mut().find(|results| results.subject == kind.name()) {
+    push_named(results, kind.name(), round);
+}
+
+/// The same by name.
+pub(crate) fn push_named<T>(results: &mut Vec<Results<T>>, subject: &'static str, round: T) {
+    match results.iter_mut().find(|results| results.subject == subject) {
         Some(found) => found.rounds.push(round),
-        None => results.push(Results { subject: kind.name(), rounds: vec![round] }),
+        None => results.push(Results { subject, rounds: vec![round] }),
     }
 }
 

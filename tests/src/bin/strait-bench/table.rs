@@ -1,11 +1,12 @@
 //! The medians as a table for people.
 
+use crate::copy::{Copied, Copier};
 use crate::drain::Drained;
 use crate::floor::Floor;
 use crate::latency::Latency;
 use crate::meter::{Agents, Used};
 use crate::rate::Sustained;
-use crate::report::{self, Backlog, Report, Results, median};
+use crate::report::{self, Backlog, Copy, Report, Results, median};
 use crate::schema::Synchronised;
 use crate::subject::Kind;
 
@@ -27,6 +28,48 @@ pub(crate) fn of(report: &Report) -> String {
     }
     if !report.schema.is_empty() {
         text.push_str(&schema_table(&report.schema));
+    }
+    for copy in &report.copies {
+        text.push_str(&copy_table(copy));
+    }
+    text
+}
+
+/// The last columns: how much CPU the agents use of what both servers use, and how many times as long as Strait it takes.
+fn copy_table(copy: &Copy) -> String {
+    let mut text = format!("\n{}: {}\n", copy.workload, copy.title);
+    let heading = [
+        "wall s",
+        "source CPU",
+        "dest. CPU",
+        "others' CPU",
+        "source-ag. MiB",
+        "sink-ag. MiB",
+        "others' %",
+        "/ strait",
+    ];
+    line(&mut text, "", heading);
+    let wall = |copier| copy.median(copier, |copied| copied.wall_seconds);
+    for copier in Copier::ALL {
+        let Some(seconds) = wall(copier) else { continue };
+        let figure = |figure: fn(&Copied) -> f64| copy.median(copier, figure);
+        let agents = |figure: fn(&Agents) -> f64| {
+            copy.median(copier, |copied| copied.used.agents.as_ref().map_or(f64::NAN, figure))
+        };
+        line(
+            &mut text,
+            copier.name(),
+            [
+                decimals(Some(seconds)),
+                decimals(figure(|copied| copied.used.source_cpu_seconds)),
+                decimals(figure(|copied| copied.used.destination_cpu_seconds)),
+                decimals(figure(Copied::others_cpu_seconds)),
+                whole(agents(|agents| agents.source_agent_memory_mib)),
+                whole(agents(|agents| agents.sink_agent_memory_mib)),
+                decimals(figure(Copied::others_share_percent)),
+                decimals(wall(Copier::Strait).map(|strait| seconds / strait)),
+            ],
+        );
     }
     text
 }

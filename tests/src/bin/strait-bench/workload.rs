@@ -41,7 +41,9 @@ impl FromStr for Letter {
     fn from_str(text: &str) -> Result<Self> {
         match [Self::A, Self::B, Self::C, Self::D, Self::E].into_iter().find(|letter| letter.name() == text) {
             Some(letter) => Ok(letter),
-            None => bail!("{text:?} is neither a workload from A to E nor latency nor rate"),
+            None => {
+                bail!("{text:?} is none of A, B, C, D, E, latency, rate, schema, copy-pgbench and copy-wide")
+            }
         }
     }
 }
