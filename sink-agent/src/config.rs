@@ -23,6 +23,8 @@ pub struct Config {
     pub spool: PathBuf,
     /// Bytes that they may take together; 0 keeps none, and they arrive after their commit only.
     pub spool_bytes_max: u64,
+    /// Connections that build the keys and indexes of one task at once, beside those that copy. At least 1.
+    pub build_connections: usize,
 }
 
 impl Config {
@@ -30,4 +32,6 @@ impl Config {
     pub const SPOOL: &str = "/var/tmp";
     /// The default of [`spool_bytes_max`](Self::spool_bytes_max): 64 GiB.
     pub const SPOOL_BYTES_MAX: u64 = 64 << 30;
+    /// The default of [`build_connections`](Self::build_connections).
+    pub const BUILD_CONNECTIONS: u16 = 4;
 }

@@ -83,6 +83,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
             .data_address
             .unwrap_or_else(|| format!("{}://{address}", config.security.scheme())),
         endpoints: config.endpoints,
+        build_connections: config.build_connections,
         registry,
     };
     // Either one ending early takes the other along, and nobody else.

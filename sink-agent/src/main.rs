@@ -41,6 +41,10 @@ struct Options {
     /// Bytes that they may take together; with 0 transactions arrive after their commit only
     #[arg(long, env = "STRAIT_SPOOL_BYTES_MAX", value_name = "BYTES", default_value_t = Config::SPOOL_BYTES_MAX)]
     spool_bytes_max: u64,
+    /// Connections that build the keys and indexes of one task at once
+    #[arg(long, env = "STRAIT_BUILD_CONNECTIONS", value_name = "N", default_value_t = Config::BUILD_CONNECTIONS,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    build_connections: u16,
 }
 
 fn main() -> ExitCode {
@@ -49,10 +53,17 @@ fn main() -> ExitCode {
         let security = options.security.resolve(&Expected::sink_agent(&options.agent))?;
         Ok((options, endpoints, security))
     });
-    let Options { common, security: _, agent, coordinator, listen, data_address, spool, spool_bytes_max } =
-        options;
-    let config = Config { agent, coordinator, security, endpoints, data_address, spool, spool_bytes_max };
-    match run(&common, config, listen) {
+    let config = Config {
+        agent: options.agent,
+        coordinator: options.coordinator,
+        security,
+        endpoints,
+        data_address: options.data_address,
+        spool: options.spool,
+        spool_bytes_max: options.spool_bytes_max,
+        build_connections: options.build_connections.into(),
+    };
+    match run(&options.common, config, options.listen) {
         Ok(code) => code,
         Err(error) => {
             // Telemetry may be what failed.

@@ -41,7 +41,8 @@ pub(crate) async fn open_task(
         store::set_timeline(&client, &claim, source.timeline).await?;
         checkpoint.source = Some(source.clone());
     }
-    let session = Session::new(assignment.uri.clone(), claim, model, assignment.stop.clone());
+    let (uri, builders) = (assignment.uri.clone(), assignment.build_connections);
+    let session = Session::new(uri, claim, model, builders, assignment.stop.clone());
     *open = Some(Arc::new(session));
     Ok(v1::OpenTaskResponse { checkpoint, tables, schema_applied })
 }

@@ -29,6 +29,8 @@ pub(crate) struct Assignment {
     pub(crate) lanes: usize,
     pub(crate) uri: ConnectionUri,
     pub(crate) on_error: v1::OnError,
+    /// Connections that make keys and indexes at once.
+    pub(crate) build_connections: usize,
     pub(crate) stop: CancellationToken,
     token: String,
     /// The only agent that may send for the task.
@@ -52,6 +54,7 @@ impl Assignment {
         task_id: TaskId,
         assign: &v1::Assign,
         uri: ConnectionUri,
+        build_connections: usize,
         stop: CancellationToken,
     ) -> Self {
         let source_agent = assign.spec.as_ref().and_then(|spec| spec.source.as_ref());
@@ -62,6 +65,7 @@ impl Assignment {
             lanes: lanes(assign.spec.as_ref()),
             uri,
             on_error: assign.spec.as_ref().map(v1::TaskSpec::on_error).unwrap_or_default(),
+            build_connections,
             stop,
             token: assign.token.clone(),
             source_agent: source_agent.map(|source| source.agent.clone()).unwrap_or_default(),
@@ -197,7 +201,7 @@ mod tests {
         let spec = v1::TaskSpec { source: Some(source), ..Default::default() };
         let assign = v1::Assign { epoch, token: token.to_owned(), spec: Some(spec), ..Default::default() };
         let uri: ConnectionUri = "postgres://u@localhost/d".parse().unwrap();
-        Arc::new(Assignment::new(task_id, &assign, uri, CancellationToken::new()))
+        Arc::new(Assignment::new(task_id, &assign, uri, 1, CancellationToken::new()))
     }
 
     fn caller(epoch: u64, token: &str) -> v1::TaskSession {

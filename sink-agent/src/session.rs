@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use strait_postgres::{Client, ConnectionUri};
 use strait_proto::{TaskId, v1};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     model: Mutex<Arc<v1::SchemaModel>>,
     idle: Mutex<Vec<Connection>>,
     idle_building: Mutex<Vec<Client>>,
+    /// How many connections may make keys and indexes at once.
+    builders: Semaphore,
     calls: TaskTracker,
     stop: CancellationToken,
     /// The change stream and its successor: a newer one ends an older one.
@@ -37,11 +40,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session that holds `claim` until `assignment_stop`.
+    /// A session that holds `claim` until `assignment_stop`, and builds keys and indexes on so many connections at once.
     pub(crate) fn new(
         uri: ConnectionUri,
         claim: Claim,
         model: Option<v1::SchemaModel>,
+        build_connections: usize,
         assignment_stop: CancellationToken,
     ) -> Self {
         Self {
@@ -51,6 +55,7 @@ impl Session {
             model: Mutex::new(Arc::new(model.unwrap_or_default())),
             idle: Mutex::new(Vec::new()),
             idle_building: Mutex::new(Vec::new()),
+            builders: Semaphore::new(build_connections.max(1)),
             calls: TaskTracker::new(),
             stop: assignment_stop.child_token(),
             stream: tokio::sync::Mutex::new(CancellationToken::new()),
@@ -106,6 +111,12 @@ impl Session {
         if idle.len() < IDLE_CONNECTIONS_MAX && !self.stop.is_cancelled() {
             idle.push(connection);
         }
+    }
+
+    /// Waits until one more connection may make keys and indexes.
+    pub(crate) async fn permit_to_build(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it: there is always a permit to wait for.
+        self.builders.acquire().await.ok()
     }
 
     /// A connection that makes objects, one that waits or a new one; see [`store::build`].

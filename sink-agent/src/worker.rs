@@ -24,6 +24,7 @@ pub(crate) struct SinkWorker {
     pub(crate) agent: String,
     pub(crate) data_address: String,
     pub(crate) endpoints: BTreeMap<String, EndpointConfig>,
+    pub(crate) build_connections: usize,
     pub(crate) registry: Arc<Registry>,
     /// Dials source-agents that cannot dial this agent.
     pub(crate) dialler: Dialler,
@@ -47,7 +48,7 @@ impl SinkWorker {
     fn assignment(&self, assign: &v1::Assign, stop: &CancellationToken) -> Result<Assignment, Error> {
         let task_id = parse(&assign.task_id)?;
         let uri = self.uri(assign.spec.as_ref())?;
-        Ok(Assignment::new(task_id, assign, uri, stop.clone()))
+        Ok(Assignment::new(task_id, assign, uri, self.build_connections, stop.clone()))
     }
 
     /// Keeps a connection waiting at the source-agent meanwhile, where that listens.

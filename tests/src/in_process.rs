@@ -45,6 +45,7 @@ impl InProcess {
             data_address: Some(layout.address(layout.source_to_sink)),
             spool: layout.spool.clone(),
             spool_bytes_max: layout.spool_bytes_max,
+            build_connections: 4,
         };
         let run = strait_sink_agent::run(config, listen(layout.sink_port).await?, shutdown.clone());
         parts.push(("sink-agent", tokio::spawn(async move { run.await.context("run the sink-agent") })));

@@ -59,6 +59,7 @@ impl Parts {
             data_address: None,
             spool,
             spool_bytes_max: strait_sink_agent::Config::SPOOL_BYTES_MAX,
+            build_connections: strait_sink_agent::Config::BUILD_CONNECTIONS.into(),
         };
         let run = strait_sink_agent::run(config, sink_listener, stop_agents.clone());
         agents.spawn(async { (SINK_AGENT, run.await.map_err(Into::into)) });

@@ -5,6 +5,7 @@ use strait_postgres::quote::qualified;
 use strait_proto::{TaskId, v1};
 
 use super::begin::written_columns;
+use super::indexes;
 use crate::error::{Context as _, Error};
 use crate::results::Relay;
 use crate::schema;
@@ -31,19 +32,30 @@ pub(crate) async fn finish_table(
         return Ok(());
     }
     session.give_back(connection);
+    let _permit = session.permit_to_build().await;
     let client = session.building_connection().await?;
-    let model = session.model();
-    let build =
-        async |results: schema::Results| schema::finish_table(&client, &model, &table, &results).await;
+    let build = async |results: schema::Results| build(session, &client, &table, &results).await;
     let (built, results) = relay.collect(build).await?;
     store::record_objects(&client, &claim, &results).await?;
-    built.context(format!("build the keys and indexes of table {name}"))?;
+    built?;
     let analyze = format!("ANALYZE {}", qualified(&table.schema, &table.name));
     client.batch_execute(&analyze).await.context(format!("analyse table {name}"))?;
     // Only now durable, with everything before it: a crash before it begins this call again.
     set_ready(&client, &claim, request.table_id, request.generation).await?;
     session.give_back_building(client);
     Ok(())
+}
+
+async fn build(
+    session: &Session,
+    client: &Client,
+    table: &v1::Table,
+    results: &schema::Results,
+) -> Result<(), Error> {
+    let doing = || format!("build the keys and indexes of table {}", table.table_name());
+    let missing = schema::add_constraints(client, table, results).await.context(doing())?;
+    indexes::create(session, client, table, missing, results).await?;
+    schema::comment_table(client, &session.model(), table, results).await.context(doing())
 }
 
 /// The rows of a table that stood before the task come out of its stage.

@@ -6,6 +6,7 @@
 mod begin;
 mod chunk;
 mod finish;
+mod indexes;
 
 pub(crate) use begin::begin_tables;
 pub(crate) use chunk::{copy_chunk, header};

@@ -11,22 +11,60 @@ use super::ddl::tables;
 use super::execute::{Action, Attempt, Executor, Object};
 use super::existing::OfTable;
 
-/// Adds the primary key, unique and exclusion constraints, then check constraints, then indexes.
-///
-/// Keys come first because the changes that follow are applied by them. A constraint or an index that the
-/// server refuses is reported and the others are built: only what may pass is an error.
+/// All of it, one after the other.
 pub(crate) async fn finish_table(
     client: &Client,
     model: &v1::SchemaModel,
     table: &v1::Table,
     results: &Results,
 ) -> Result<(), Error> {
+    for index in add_constraints(client, table, results).await? {
+        create_index(client, table, index, results).await?;
+    }
+    comment_table(client, model, table, results).await
+}
+
+/// Adds the primary key, unique and exclusion constraints, then check constraints. Returns the indexes that are missing.
+///
+/// Keys come first because the changes that follow are applied by them, and one by one because each locks the table. A
+/// constraint that the server refuses is reported and the others are built: only what may pass is an error.
+pub(crate) async fn add_constraints<'a>(
+    client: &Client,
+    table: &'a v1::Table,
+    results: &Results,
+) -> Result<Vec<&'a v1::Index>, Error> {
     let executor = Executor { client, results };
     let existing = OfTable::read(client, &table.schema, &table.name).await?;
     add_keys(&executor, table, &existing).await?;
     add_checks(&executor, table, &existing).await?;
-    create_indexes(&executor, table, &existing).await?;
-    comments::write(&executor, &comments::of_table(model, table)).await
+    let (standing, missing): (Vec<_>, Vec<_>) =
+        table.indexes.iter().partition(|index| existing.indexes.contains(&index.name));
+    for index in standing {
+        executor.existed(object("index", table, &index.name)).await;
+    }
+    Ok(missing)
+}
+
+/// Several of one table may be created at once. One that the server refuses is reported and no error.
+pub(crate) async fn create_index(
+    client: &Client,
+    table: &v1::Table,
+    index: &v1::Index,
+    results: &Results,
+) -> Result<(), Error> {
+    let executor = Executor { client, results };
+    executor.create(object("index", table, &index.name), &tables::create_index(table, index)).await?;
+    Ok(())
+}
+
+/// Writes the comments of the table and all that belongs to it.
+pub(crate) async fn comment_table(
+    client: &Client,
+    model: &v1::SchemaModel,
+    table: &v1::Table,
+    results: &Results,
+) -> Result<(), Error> {
+    comments::write(&Executor { client, results }, &comments::of_table(model, table)).await
 }
 
 async fn add_keys(executor: &Executor<'_>, table: &v1::Table, existing: &OfTable) -> Result<(), Error> {
@@ -67,18 +105,6 @@ async fn add_checks(executor: &Executor<'_>, table: &v1::Table, existing: &OfTab
             Attempt::Refused(refusal) => {
                 executor.fail(action.object, refusal.message, &statement(&[action.sql])).await
             }
-        }
-    }
-    Ok(())
-}
-
-async fn create_indexes(executor: &Executor<'_>, table: &v1::Table, existing: &OfTable) -> Result<(), Error> {
-    for index in &table.indexes {
-        let object = object("index", table, &index.name);
-        if existing.indexes.contains(&index.name) {
-            executor.existed(object).await;
-        } else {
-            executor.create(object, &tables::create_index(table, index)).await?;
         }
     }
     Ok(())

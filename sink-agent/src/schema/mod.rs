@@ -33,7 +33,7 @@ mod sequence_values;
 use strait_proto::v1;
 
 pub(crate) use create::create_objects;
-pub(crate) use finish::finish_table;
+pub(crate) use finish::{add_constraints, comment_table, create_index, finish_table};
 pub(crate) use foreign_keys::{ForeignKey, ForeignKeyState, foreign_key_state, foreign_keys};
 pub(crate) use greenplum::for_dialect;
 pub(crate) use objects::{after_data, create_after_data, placeholders};
