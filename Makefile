@@ -23,7 +23,7 @@ help:
 	@echo 'make test    every test, on real servers'
 	@echo 'make lint    formatting, clippy, dependencies'
 	@echo 'make soak    the long runs: many kills, five million rows in a transaction, all pairs of versions, old sources, fuzzing'
-	@echo 'make bench   the change stream beside native replication: backlogs, latency, sustained rate; schemas'
+	@echo 'make bench   the change stream beside native replication, whole copies beside pgcopydb and others; schemas'
 	@echo 'make build   the programs, in target/; PROFILE=release for the fast ones'
 
 setup:
