@@ -53,6 +53,7 @@ soak: setup
 	for version in 12 13; do \
 	STRAIT_TEST_SOURCE=$$version $(CARGO) test --package strait-tests --test scenarios -- --test-threads=2 $(OLD_SOURCE) || exit 1; \
 	done
+	$(CARGO) test --package strait-coordinator --lib -- --ignored --nocapture
 	STRAIT_FUZZ_SECONDS=300 $(CARGO) test --package strait-postgres --package strait-sink-agent --lib fuzz
 
 bench: setup

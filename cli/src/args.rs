@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use strait_proto::v1::{ListTasksRequest, TaskState};
 use strait_runtime::security::ClientSecurityOptions;
 use strait_runtime::telemetry::TelemetryOptions;
 
@@ -62,8 +63,96 @@ Example:
     #[command(after_help = "Example:\n  strait agents --coordinator https://coordinator.example:7400")]
     Agents(Remote),
     /// List the databases that the agents offer; a task names them by agent and endpoint
-    #[command(after_help = "Example:\n  strait endpoints --output yaml")]
-    Endpoints(Remote),
+    #[command(after_help = "\
+With --check each is asked whether it answers, which slots of tasks stand there
+and what they keep, and what belongs to no task of this coordinator. That is never
+removed unasked: it may be another coordinator's.
+
+Examples:
+  strait endpoints --output yaml
+  strait endpoints --check
+  strait endpoints --remove-orphan abcdefghijkl --agent eu-1 --role source --endpoint orders")]
+    Endpoints {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        place: Place,
+        /// Ask each of them how it is
+        #[arg(long)]
+        check: bool,
+        /// Remove what this task, which the coordinator does not know, has left at one endpoint
+        #[arg(long, value_name = "TASK-ID", conflicts_with = "check", requires_all = ["agent", "role", "endpoint"])]
+        remove_orphan: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        remote: Remote,
+    },
+    /// List what needs somebody's attention
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
+Examples:
+  strait alerts
+  strait alerts --task orders-eu-to-us
+  strait alerts test                    # posts a notice to the coordinator's webhook
+  strait alerts test orders-eu-to-us    # and to the task's own"
+    )]
+    Alerts {
+        /// Test where notices go.
+        #[command(subcommand)]
+        command: Option<AlertsCommand>,
+        /// Of this task alone
+        #[arg(long, value_name = "TASK", default_value = "", hide_default_value = true)]
+        task: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        remote: Remote,
+    },
+}
+
+/// What else can be done about alerts.
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// Post a notice that means nothing to the webhooks, and say what became of it
+    #[command(after_help = "\
+A notice has the header Strait-Signature: t=SECONDS,v1=HEX; HEX is HMAC-SHA256 of
+`SECONDS.BODY` with the secret that the coordinator was given.
+
+Example:
+  strait alerts test orders-eu-to-us")]
+    Test {
+        /// To this task's webhook as well
+        #[arg(default_value = "", hide_default_value = true)]
+        task: String,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        remote: Remote,
+    },
+}
+
+/// Which endpoints.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// Those of this agent
+    #[arg(long, value_name = "AGENT", default_value = "", hide_default_value = true)]
+    pub agent: String,
+    /// Those of this name
+    #[arg(long, value_name = "ENDPOINT", default_value = "", hide_default_value = true)]
+    pub endpoint: String,
+    /// With --remove-orphan: which of the two agents of this name
+    #[arg(long, value_enum, value_name = "ROLE")]
+    pub role: Option<Role>,
+    /// With --remove-orphan: another database than the endpoint's own
+    #[arg(long, value_name = "DATABASE", default_value = "", hide_default_value = true)]
+    pub database: String,
+}
+
+/// The two kinds of agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Reads a source.
+    Source,
+    /// Writes a destination.
+    Sink,
 }
 
 /// Where the coordinator is and how answers look.
@@ -210,11 +299,18 @@ Examples:
         remote: Remote,
     },
     /// List the tasks
-    #[command(after_help = "Example:\n  strait task list --all --output json")]
+    #[command(after_help = "\
+Every condition has to hold.
+
+Examples:
+  strait task list
+  strait task list --environment production --state failed --state retrying
+  strait task list --name 'orders-*' --agent eu-1
+  strait task list --all --output json")]
     List {
-        /// Released ones too
-        #[arg(long)]
-        all: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        filter: Filter,
         #[command(flatten)]
         #[allow(missing_docs)]
         remote: Remote,
@@ -224,17 +320,33 @@ Examples:
     Show(OneTask),
     /// Run every check of a task and print the result with cause and remedy
     #[command(after_help = "\
-Exit code 1 where an item failed. Warnings do not keep a task from starting.
+What failed comes first, then the warnings, then what passed. Run it again once
+something is mended: everything is checked anew, in seconds. A warning does not
+keep a task from starting; one that is confirmed stays so while it says the same.
+Exit code 1 where an item failed.
 
-Example:
-  strait task precheck orders-eu-to-us")]
-    Precheck(OneTask),
+Examples:
+  strait task precheck orders-eu-to-us
+  strait task precheck orders-eu-to-us --confirm source.replica_identity
+  strait task precheck orders-eu-to-us --confirm-all   # of the last precheck, without another")]
+    Precheck {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        task: OneTask,
+        /// Record that this warning of the last precheck is accepted, instead of checking again; may be given more than once
+        #[arg(long, value_name = "ITEM")]
+        confirm: Vec<String>,
+        /// The same for every warning
+        #[arg(long, conflicts_with = "confirm")]
+        confirm_all: bool,
+    },
     /// Start a task; it is prechecked where that has not passed yet
     #[command(after_help = "\
 Examples:
   strait task start orders-eu-to-us
   strait task start orders-eu-to-us --wait           # return once changes flow
-  strait task start orders-eu-to-us --once --wait    # return once it has finished")]
+  strait task start orders-eu-to-us --once --wait    # return once it has finished
+  strait task start orders-eu-to-us --confirmed      # only if every warning is confirmed")]
     Start {
         /// Finish once all that was committed before the full copy ended is applied
         #[arg(long)]
@@ -242,6 +354,9 @@ Examples:
         /// Wait until changes flow, with --once until it has finished; fail where it fails
         #[arg(long)]
         wait: bool,
+        /// Refuse to start while the task is not prechecked or a warning is not confirmed
+        #[arg(long)]
+        confirmed: bool,
         #[command(flatten)]
         #[allow(missing_docs)]
         task: OneTask,
@@ -252,10 +367,15 @@ Examples:
     /// Continue a paused or failed task where the destination stands
     #[command(after_help = "Example:\n  strait task resume orders-eu-to-us")]
     Resume(OneTask),
-    /// Change what may change of a task: its throttle and its environment at any time, retry, on_error and apply while it is paused
+    /// Change a task: tags, limits and windows at any time, more tables once changes flow, everything before its first start
     #[command(after_help = "\
-The file is the whole task as it is to be. A running task obeys within a second
-or two; any other field that differs is named, and then nothing is changed.
+The file is the whole task as it is to be.
+  name, environment, throttle, retry   at any time
+  on_error, apply, more in objects     once changes flow, or while it is paused or failed
+  everything                           before its first start
+A throttle is obeyed within a second or two; for the second kind a running task's
+stream starts anew where it stands, and new tables are copied beside it. Any other
+field that differs is named with the reason, and then nothing is changed.
 
 Example:
   strait task update orders-eu-to-us task.yaml")]
@@ -316,6 +436,47 @@ Example:
         #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
         output: OutputFormat,
     },
+}
+
+/// Which tasks are listed.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Filter {
+    /// Released ones too
+    #[arg(long)]
+    pub all: bool,
+    /// Those with this tag
+    #[arg(long, value_name = "TAG", default_value = "", hide_default_value = true)]
+    pub environment: String,
+    /// Those in this state; may be given more than once
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    pub state: Vec<TaskState>,
+    /// Those whose source or destination is served by this agent
+    #[arg(long, value_name = "AGENT", default_value = "", hide_default_value = true)]
+    pub agent: String,
+    /// Those whose source or destination is this endpoint
+    #[arg(long, value_name = "ENDPOINT", default_value = "", hide_default_value = true)]
+    pub endpoint: String,
+    /// Those of this name; * stands for any characters
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub name: String,
+}
+
+fn state(name: &str) -> Result<TaskState, String> {
+    let mut states = (1..).map_while(|number| TaskState::try_from(number).ok());
+    states.clone().find(|state| state.name() == name).ok_or_else(|| {
+        let names: Vec<_> = states.by_ref().map(|state| state.name()).collect();
+        format!("the states are {}", names.join(", "))
+    })
+}
+
+impl From<Filter> for ListTasksRequest {
+    fn from(filter: Filter) -> Self {
+        let Filter { all, environment, state, agent, endpoint, name } = filter;
+        // Who asks for released tasks means to see them.
+        let include_released = all || state.contains(&TaskState::Released);
+        let states = state.into_iter().map(Into::into).collect();
+        Self { include_released, environment, states, agent, endpoint, name, ..Self::default() }
+    }
 }
 
 /// A task, and where to find it.

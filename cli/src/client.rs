@@ -97,9 +97,18 @@ impl Coordinator {
         self.answer(answer)?.plan.ok_or(Error::Answer("a plan"))
     }
 
-    pub(crate) async fn list(&self, include_released: bool) -> Result<Vec<v1::Task>, Error> {
-        let answer = self.client.clone().list_tasks(v1::ListTasksRequest { include_released }).await;
-        Ok(self.answer(answer)?.tasks)
+    /// Every task that the request asks for, page by page.
+    pub(crate) async fn list(&self, mut request: v1::ListTasksRequest) -> Result<Vec<v1::Task>, Error> {
+        let mut tasks = Vec::new();
+        loop {
+            let answer = self.client.clone().list_tasks(request.clone()).await;
+            let page = self.answer(answer)?;
+            tasks.extend(page.tasks);
+            if page.next_page_token.is_empty() {
+                return Ok(tasks);
+            }
+            request.page_token = page.next_page_token;
+        }
     }
 
     pub(crate) async fn get(&self, name: &str) -> Result<v1::Task, Error> {
@@ -122,9 +131,16 @@ impl Coordinator {
         task(self.answer(answer)?.task)
     }
 
-    pub(crate) async fn start(&self, name: &str, once: bool) -> Result<v1::Task, Error> {
-        let answer =
-            self.client.clone().start_task(v1::StartTaskRequest { task: name.to_owned(), once }).await;
+    /// Confirms warnings of the last precheck; all of them where none is named.
+    pub(crate) async fn confirm(&self, name: &str, items: Vec<String>) -> Result<v1::Task, Error> {
+        let request = v1::ConfirmWarningsRequest { task: name.to_owned(), items };
+        let answer = self.client.clone().confirm_warnings(request).await;
+        task(self.answer(answer)?.task)
+    }
+
+    pub(crate) async fn start(&self, name: &str, once: bool, confirmed: bool) -> Result<v1::Task, Error> {
+        let request = v1::StartTaskRequest { task: name.to_owned(), once, confirmed };
+        let answer = self.client.clone().start_task(request).await;
         task(self.answer(answer)?.task)
     }
 
@@ -175,6 +191,34 @@ impl Coordinator {
     pub(crate) async fn agents(&self) -> Result<Vec<v1::AgentInfo>, Error> {
         let answer = self.client.clone().list_agents(v1::ListAgentsRequest {}).await;
         Ok(self.answer(answer)?.agents)
+    }
+
+    /// The databases of all agents, or of one, or of one name, as they answer now.
+    pub(crate) async fn check_endpoints(
+        &self,
+        agent: String,
+        endpoint: String,
+    ) -> Result<Vec<v1::EndpointStatus>, Error> {
+        let request = v1::CheckEndpointsRequest { agent, endpoint };
+        let answer = self.client.clone().check_endpoints(request).await;
+        Ok(self.answer(answer)?.endpoints)
+    }
+
+    /// What was removed.
+    pub(crate) async fn remove_orphan(&self, request: v1::RemoveOrphanRequest) -> Result<Vec<String>, Error> {
+        let answer = self.client.clone().remove_orphan(request).await;
+        Ok(self.answer(answer)?.actions)
+    }
+
+    /// The alerts that hold: of a task, or of all where none is named.
+    pub(crate) async fn alerts(&self, task: String) -> Result<Vec<v1::Alert>, Error> {
+        let answer = self.client.clone().list_alerts(v1::ListAlertsRequest { task }).await;
+        Ok(self.answer(answer)?.alerts)
+    }
+
+    pub(crate) async fn test_alerts(&self, task: String) -> Result<Vec<v1::WebhookTest>, Error> {
+        let answer = self.client.clone().test_alerts(v1::TestAlertsRequest { task }).await;
+        Ok(self.answer(answer)?.webhooks)
     }
 
     pub(crate) async fn watch(&self, name: &str) -> Result<Watch, Error> {

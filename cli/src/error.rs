@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use strait_proto::v1;
+use tonic_types::StatusExt as _;
 
 use crate::document::DocumentError;
 
@@ -94,6 +95,12 @@ pub enum Error {
     /// Objects could not be created this time either; they were printed.
     #[error("{0} objects have failed again: remove their causes at the destination, then try again")]
     ObjectsFailed(usize),
+    /// Databases that agents offer do not answer; they were printed.
+    #[error("{0} endpoints do not answer")]
+    EndpointsSilent(usize),
+    /// A test of alerts reached not every webhook, or there is none; what became of each was printed.
+    #[error("the test was not delivered")]
+    NotDelivered,
     /// A task has failed.
     #[error("the task failed: {}", .0.cause)]
     TaskFailed(Box<v1::Failure>),
@@ -168,12 +175,10 @@ impl Error {
                 "start it with `strait-coordinator --config FILE`, or say where it is with \
                                          --coordinator URI or STRAIT_COORDINATOR"
             }
-            Self::Refused(status) if status.code() == tonic::Code::NotFound => {
-                "`strait task list` shows the tasks there are"
-            }
             Self::Refused(status) if status.code() == tonic::Code::Unimplemented => {
                 "use a coordinator and a strait of the same version"
             }
+            Self::Refused(status) => return remedy_of(status),
             Self::WatchEnded => "the task goes on; run the command again",
             Self::PrecheckFailed { .. } => "mend what failed and run the same command again",
             Self::TaskFailed(failure) | Self::ReleaseFailed(failure) => &failure.remedy,
@@ -230,6 +235,11 @@ impl fmt::Display for Report<'_> {
     }
 }
 
+/// What the coordinator says to do about it.
+fn remedy_of(status: &tonic::Status) -> Option<String> {
+    status.get_details_error_info()?.metadata.remove("remedy")
+}
+
 /// The coordinator's own message says what is wrong; a code says it where there is no message.
 fn refusal(status: &tonic::Status) -> String {
     match (status.code(), status.message()) {
@@ -283,8 +293,11 @@ mod tests {
              what to do: start it with `strait-coordinator --config FILE`, or say where it is with \
              --coordinator URI or STRAIT_COORDINATOR"
         );
-        let error = Error::Refused(Box::new(tonic::Status::not_found("no task x")));
-        assert!(error.report().to_string().starts_with("strait: no task x\nwhat to do: `strait task list`"));
+        let remedy = [("remedy".to_owned(), "look again".to_owned())];
+        let details = tonic_types::ErrorDetails::with_error_info("TASK_NOT_FOUND", "strait", remedy);
+        let status = tonic::Status::with_error_details(tonic::Code::NotFound, "no task x", details);
+        let error = Error::Refused(Box::new(status));
+        assert_eq!(error.report().to_string(), "strait: no task x\nwhat to do: look again");
         let error = Error::Read { path: "f".into(), source: io::Error::from(io::ErrorKind::NotFound) };
         assert_eq!(error.report().to_string(), "strait: read f: entity not found");
     }

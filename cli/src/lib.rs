@@ -20,7 +20,10 @@ mod report;
 mod sync;
 mod view;
 
-pub use args::{Cli, Command, OneTask, Remote, SyncArgs, SyncOutput, TaskCommand, TokenCommand};
+pub use args::{
+    AlertsCommand, Cli, Command, Filter, OneTask, Place, Remote, Role, SyncArgs, SyncOutput, TaskCommand,
+    TokenCommand,
+};
 pub use document::{DocumentError, Form, Problem, parse as parse_document};
 pub use error::{EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, Error, Report};
 pub use output::OutputFormat;
@@ -36,6 +39,16 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Token { command } => commands::token(command).await,
         Command::Certs(args) => certs::run(&args),
         Command::Agents(remote) => commands::agents(&remote).await,
-        Command::Endpoints(remote) => commands::endpoints(&remote).await,
+        Command::Endpoints { place, remove_orphan: Some(task_id), remote, .. } => {
+            commands::remove_orphan(task_id, place, &remote).await
+        }
+        Command::Endpoints { place, check: true, remote, .. } => {
+            commands::check_endpoints(place, &remote).await
+        }
+        Command::Endpoints { place, remote, .. } => commands::endpoints(&place, &remote).await,
+        Command::Alerts { command: Some(AlertsCommand::Test { task, remote }), .. } => {
+            commands::test_alerts(task, &remote).await
+        }
+        Command::Alerts { command: None, task, remote } => commands::alerts(task, &remote).await,
     }
 }

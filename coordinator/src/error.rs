@@ -4,7 +4,7 @@ use strait_proto::TaskId;
 
 use crate::store::StoreError;
 use crate::task::Refused;
-use crate::task::spec::{Difference, Problem};
+use crate::task::spec::{Difference, NotChangeable, Problem};
 
 /// The answer to a request that cannot be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +27,9 @@ pub(crate) enum RequestError {
     /// The task is there already and is not the one that was asked for.
     #[error("{what}, and differs: {}", join(differences, "; "))]
     Exists { what: String, differences: Vec<Difference> },
-    /// Only some fields may change while a task exists, and some of those only while it is at rest.
-    #[error(
-        "these fields cannot be changed now: {}; retry, on_error and apply can be while the task is paused, others need a \
-         task that is released and created anew",
-        join(.0, "; ")
-    )]
-    NotChangeable(Vec<Difference>),
+    /// Fields that cannot change now, or not at all.
+    #[error("these fields cannot be changed: {}", join(.0, "; "))]
+    NotChangeable(Vec<NotChangeable>),
     /// Not in this state.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -43,6 +39,10 @@ pub(crate) enum RequestError {
     /// A precheck of the same task is under way.
     #[error("a precheck of this task is running; it can be asked for again when that one has ended")]
     PrecheckRunning,
+    /// A start that wants every warning confirmed.
+    #[error("{}", if .0.is_empty() { "the task is not prechecked yet".to_owned() }
+                  else { format!("warnings are not confirmed: {}", join(.0, ", ")) })]
+    Unconfirmed(Vec<String>),
     /// An agent could not do what was asked for.
     #[error("{}", .0.cause)]
     Agent(strait_proto::v1::Failure),
@@ -55,6 +55,27 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
+    /// What to do about it, where that is not said by the error itself.
+    pub(crate) fn remedy(&self) -> Option<String> {
+        let text = match self {
+            Self::NotFound(_) => {
+                "`strait task list` shows the tasks there are; `--all` those that are released, too"
+            }
+            Self::NoToken(_) => "`strait token list` shows the tokens there are",
+            Self::Exists { .. } => {
+                "change the task that is there with `strait task update`, or create another one under another token and id"
+            }
+            Self::Agent(failure) => &failure.remedy,
+            Self::Unconfirmed(_) => {
+                "`strait task precheck TASK`, then confirm what is acceptable with `--confirm ITEM`"
+            }
+            Self::TooMany { what: "tasks", .. } => "release tasks that are done",
+            Self::ShuttingDown => "try again once a coordinator is there",
+            _ => "",
+        };
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
     /// One wrong field.
     pub(crate) fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Problem { field: field.to_owned(), message: message.into() }])

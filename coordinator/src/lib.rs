@@ -11,6 +11,7 @@
 //! running tasks go on; when it is back it picks every task up where the store says it was, and disturbs
 //! nobody who still works under the current epoch.
 
+mod alerts;
 mod api;
 mod clock;
 mod error;
@@ -34,6 +35,7 @@ use strait_runtime::serve::{Access, Serve, ServeError};
 use strait_runtime::{Shutdown, drain};
 use tokio::net::TcpListener;
 
+pub use alerts::{AlertConfig, Secret, WebhookUrl, WebhookUrlError};
 use api::{Control, TokenCalls};
 use registry::Registry;
 use store::{Store, StoreError};
@@ -47,6 +49,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// What a coordinator needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Who is told of alerts.
+    pub alerts: AlertConfig,
     /// The SQLite file that holds the tasks; created with its directory where it is missing. One coordinator
     /// uses it at a time.
     pub store: PathBuf,
@@ -82,12 +86,13 @@ async fn run_with(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let store = Store::open(&config.store).await?;
-    let result = serve(store.clone(), config.security, timings, listener, shutdown).await;
+    let result = serve(config.alerts, store.clone(), config.security, timings, listener, shutdown).await;
     store.close().await;
     result
 }
 
 async fn serve(
+    alerts: AlertConfig,
     store: Store,
     security: Security,
     timings: Timings,
@@ -99,9 +104,11 @@ async fn serve(
     let stopping = stop.clone().drop_guard();
     let registry = Arc::new(Registry::default());
     let tokens = Arc::new(Tokens::load(store.clone()).await?);
-    let supervisor = Supervisor::start(store, registry.clone(), timings, stop.clone()).await?;
+    let supervisor =
+        Supervisor::start(store, registry.clone(), timings, alerts.secret.is_some(), stop.clone()).await?;
+    let watching = tokio::spawn(alerts::run(supervisor.clone(), alerts.clone(), stop.clone()));
     let control = Control::new(supervisor.clone(), registry.clone(), stop);
-    let tasks = api::Tasks::new(supervisor.clone(), registry);
+    let tasks = api::Tasks::new(supervisor.clone(), registry, alerts);
     let served = Serve::new(security)
         .add_service(
             ControlServiceServer::new(control)
@@ -115,7 +122,12 @@ async fn serve(
         .run(listener, shutdown)
         .await;
     drop(stopping);
-    drain("the work on tasks", STOP_DEADLINE, supervisor.ended()).await;
+    let ended = async {
+        // Its error would be a panic, which has been told.
+        let _ = watching.await;
+        supervisor.ended().await;
+    };
+    drain("the work on tasks", STOP_DEADLINE, ended).await;
     Ok(served?)
 }
 

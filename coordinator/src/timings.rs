@@ -22,6 +22,16 @@ pub(crate) struct Timings {
     pub(crate) release_pauses: (Duration, Duration),
     /// One minute of a retry window.
     pub(crate) retry_minute: Duration,
+    /// How often it is looked what somebody should be told of.
+    pub(crate) alert_interval: Duration,
+    /// How long an alert must not hold before it is over.
+    pub(crate) alert_quiet: Duration,
+    /// How long an agent may be away without a word about its tasks.
+    pub(crate) agent_gone: Duration,
+    /// How long a task may be paused without a word.
+    pub(crate) paused_long: Duration,
+    /// How often the slots of tasks are looked at.
+    pub(crate) slot_interval: Duration,
 }
 
 impl Default for Timings {
@@ -35,6 +45,11 @@ impl Default for Timings {
             watch_interval: Duration::from_millis(200),
             release_pauses: (Duration::from_secs(1), Duration::from_secs(60)),
             retry_minute: Duration::from_secs(60),
+            alert_interval: Duration::from_secs(5),
+            alert_quiet: Duration::from_secs(60),
+            agent_gone: Duration::from_secs(60),
+            paused_long: Duration::from_secs(24 * 3600),
+            slot_interval: Duration::from_secs(60),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The `.proto` files under `strait/v1` are the documentation of every field. This crate holds no logic beyond small
 //! implementations on those types; in particular nothing here does I/O.
 
+mod alert_severity;
 mod choices;
 mod epoch;
 mod lsn;

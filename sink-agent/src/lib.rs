@@ -20,6 +20,7 @@ mod continuity;
 mod copy;
 mod error;
 mod foreign_keys;
+mod inspect;
 mod join_tables;
 mod metrics;
 mod open_task;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Context as _, Error};
+use crate::inspect::inspect;
 use crate::plan::plan;
 use crate::precheck::precheck;
 use crate::registry::{Assignment, Registry};
@@ -151,6 +152,13 @@ impl Worker for SinkWorker {
                 Ok(result) => command_result::Result::Plan(result),
                 Err(error) => command_result::Result::Failure(error.failure()),
             },
+            command::Command::Inspect(v1::InspectCommand { endpoint, database }) => {
+                let destination = v1::EndpointReference { endpoint, database, ..Default::default() };
+                let spec = v1::TaskSpec { destination: Some(destination), ..Default::default() };
+                let found = async { inspect(&self.uri(Some(&spec))?).await };
+                let failed = |error: Error| command_result::Result::Failure(error.failure());
+                found.await.map_or_else(failed, command_result::Result::Inspect)
+            }
             command::Command::Release(command) => match self.release(&command).await {
                 Ok(actions) => command_result::Result::Release(v1::ReleaseResult { actions }),
                 Err(error) => command_result::Result::Failure(error.failure()),

@@ -21,6 +21,7 @@ mod choices;
 mod config;
 mod copy;
 mod error;
+mod inspect;
 mod joining;
 mod link;
 mod mapping;

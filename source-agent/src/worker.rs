@@ -16,6 +16,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::Config;
 use crate::capture::SnapshotLease;
 use crate::error::{During, RunError};
+use crate::inspect::inspect;
 use crate::link::Link;
 use crate::mapping::Mapping;
 use crate::pipeline::Run;
@@ -189,6 +190,11 @@ impl Worker for SourceWorker {
                 Ok(result) => Answer::Plan(result),
                 Err(error) => Answer::Failure(error.failure()),
             },
+            Command::Inspect(v1::InspectCommand { endpoint, database }) => {
+                let reference = v1::EndpointReference { endpoint, database, ..Default::default() };
+                let found = async { inspect(&self.uri(&reference)?).await };
+                found.await.map_or_else(|error| Answer::Failure(error.failure()), Answer::Inspect)
+            }
             Command::Release(command) => match self.release(command).await {
                 Ok(result) => Answer::Release(result),
                 Err(error) => Answer::Failure(error.failure()),

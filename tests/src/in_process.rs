@@ -32,6 +32,7 @@ impl InProcess {
 
         let config = strait_coordinator::Config {
             store: directory.path().join("coordinator.sqlite"),
+            alerts: Default::default(),
             security: layout.security(Role::Coordinator)?,
         };
         let run = strait_coordinator::run(config, listen(layout.coordinator_port).await?, shutdown.clone());

@@ -71,13 +71,7 @@ impl Tasks {
 
     /// All tasks that are not released.
     pub async fn list(&self) -> Result<Vec<Task>, Status> {
-        Ok(self
-            .client
-            .clone()
-            .list_tasks(ListTasksRequest { include_released: false })
-            .await?
-            .into_inner()
-            .tasks)
+        Ok(self.client.clone().list_tasks(ListTasksRequest::default()).await?.into_inner().tasks)
     }
 
     /// Runs the precheck and answers with its result.
@@ -88,7 +82,7 @@ impl Tasks {
 
     /// Starts a task.
     pub async fn start(&self, task: &str, once: bool) -> Result<Task, Status> {
-        let request = StartTaskRequest { task: task.to_owned(), once };
+        let request = StartTaskRequest { task: task.to_owned(), once, confirmed: false };
         answered(self.client.clone().start_task(request).await?.into_inner().task)
     }
 

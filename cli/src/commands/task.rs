@@ -6,7 +6,7 @@ use strait_proto::v1;
 
 use super::follow::{self, Until};
 use super::read_document;
-use crate::args::{OneTask, Remote, TaskCommand};
+use crate::args::{Filter, OneTask, Remote, TaskCommand};
 use crate::client::Coordinator;
 use crate::document::Form;
 use crate::error::Error;
@@ -22,10 +22,13 @@ pub(crate) async fn task(command: TaskCommand) -> Result<(), Error> {
         TaskCommand::Create { file, client_token, dry_run: true, remote } => {
             dry_run(&file, client_token, &remote).await
         }
-        TaskCommand::List { all, remote } => list(all, &remote).await,
+        TaskCommand::List { filter, remote } => list(filter, &remote).await,
         TaskCommand::Show(task) => show(&task).await,
-        TaskCommand::Precheck(task) => precheck(&task).await,
-        TaskCommand::Start { once, wait, task } => start(&task, once, wait).await,
+        TaskCommand::Precheck { task, confirm, confirm_all } => {
+            let confirmed = (confirm_all || !confirm.is_empty()).then_some(confirm);
+            precheck(&task, confirmed).await
+        }
+        TaskCommand::Start { once, wait, confirmed, task } => start(&task, once, wait, confirmed).await,
         TaskCommand::Pause(task) => {
             let paused = connect(&task).await?.pause(&task.task).await?;
             print_changed(task.remote.output, &paused)
@@ -94,8 +97,8 @@ async fn retry_objects(task: &OneTask) -> Result<(), Error> {
     if failed > 0 { Err(Error::ObjectsFailed(failed)) } else { Ok(()) }
 }
 
-async fn list(all: bool, remote: &Remote) -> Result<(), Error> {
-    let tasks = Coordinator::connect(remote).await?.list(all).await?;
+async fn list(filter: Filter, remote: &Remote) -> Result<(), Error> {
+    let tasks = Coordinator::connect(remote).await?.list(filter.into()).await?;
     let views: Vec<TaskView> = tasks.iter().map(TaskView::from).collect();
     output::print(remote.output, &views, |views| output::tasks(views))
 }
@@ -105,17 +108,22 @@ async fn show(task: &OneTask) -> Result<(), Error> {
     output::print(task.remote.output, &TaskView::from(&found), output::task)
 }
 
-async fn precheck(task: &OneTask) -> Result<(), Error> {
-    let checked = connect(task).await?.precheck(&task.task).await?;
+/// Checks, or confirms warnings of the last check: those that are named, or all.
+async fn precheck(task: &OneTask, confirmed: Option<Vec<String>>) -> Result<(), Error> {
+    let coordinator = connect(task).await?;
+    let checked = match confirmed {
+        Some(items) => coordinator.confirm(&task.task, items).await?,
+        None => coordinator.precheck(&task.task).await?,
+    };
     let view = PrecheckView::of(&checked.precheck).ok_or(Error::Answer("a precheck"))?;
     output::print(task.remote.output, &view, output::precheck)?;
     // A paused or failed task keeps its state, whatever its precheck says.
     if view.failed > 0 { Err(Error::precheck_failed(&checked, true)) } else { Ok(()) }
 }
 
-async fn start(task: &OneTask, once: bool, wait: bool) -> Result<(), Error> {
+async fn start(task: &OneTask, once: bool, wait: bool, confirmed: bool) -> Result<(), Error> {
     let coordinator = connect(task).await?;
-    let started = coordinator.start(&task.task, once).await?;
+    let started = coordinator.start(&task.task, once, confirmed).await?;
     if !wait {
         print_changed(task.remote.output, &started)?;
         return startable(&started, false);

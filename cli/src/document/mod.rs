@@ -4,6 +4,7 @@
 //! version does not carry out is refused, never ignored, unless it asks for what happens anyway. And every
 //! message says where in the file it applies.
 
+mod alerts;
 mod apply;
 mod duration;
 mod fields;
@@ -51,6 +52,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
     let retry = retry::policy(document.retry.as_ref(), &mut problems);
     let throttle = throttle::throttle(document.throttle.as_ref(), &mut problems);
     let apply = apply::policy(document.apply.as_ref(), &mut problems);
+    let alerts = alerts::policy(document.alerts.as_ref(), &mut problems);
 
     if !problems.is_empty() {
         return Err(DocumentError::new(problems));
@@ -65,6 +67,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
         throttle,
         on_error: document.on_error.map_or(v1::OnError::Unspecified, v1::OnError::from).into(),
         apply: Some(apply),
+        alerts,
         synchronize: options::parts(document.synchronize.as_ref()),
         object_kinds: document.object_kinds.map_or_else(Vec::new, |kinds| kinds.value),
         operations: options::operations(document.operations.as_ref()),

@@ -17,12 +17,6 @@ pub(super) fn unsupported(document: &Document, problems: &mut Vec<Problem>) {
     refuse.unless("partitions", document.partitions.as_ref(), |choice| *choice == Partitions::Flatten);
     refuse.unless("rewind", document.rewind.as_ref(), is_off);
     throttles(document, &mut refuse);
-    if let Some(alerts) = &document.alerts {
-        refuse.unless("alerts.on_failure", alerts.on_failure.as_ref(), |wanted| !wanted);
-        refuse.unless("alerts.latency_above", alerts.latency_above.as_ref(), |_| false);
-        refuse.unless("alerts.slot_retained_above", alerts.slot_retained_above.as_ref(), |_| false);
-        refuse.unless("alerts.webhook", alerts.webhook.as_ref(), |_| false);
-    }
     if let Some(failed) = &document.failed {
         refuse.unless("failed.drop_slot_after", failed.drop_slot_after.as_ref(), |_| false);
     }

@@ -2,11 +2,13 @@
 
 mod marked;
 mod plan;
+mod precheck;
 mod stream;
 mod style;
 mod table;
 mod tables;
 mod units;
+mod watchfulness;
 
 use std::io::{self, Write};
 
@@ -15,9 +17,11 @@ use serde::Serialize;
 use crate::error::Error;
 
 pub(crate) use plan::dry_run;
+pub(crate) use precheck::precheck;
 pub(crate) use style::{WIDTH, clean, cut, indented};
-pub(crate) use tables::{agents, endpoints, events, objects, precheck, task, task_line, tasks, tokens};
+pub(crate) use tables::{agents, endpoints, events, objects, task, task_line, tasks, tokens};
 pub(crate) use units::{bytes, count, duration, latency, percent};
+pub(crate) use watchfulness::{alerts, endpoint_statuses, webhook_tests};
 
 /// How a command prints what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

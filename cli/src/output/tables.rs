@@ -1,12 +1,13 @@
 //! The tables: what each command shows a person.
 
+use super::precheck::precheck_summary;
 use super::stream::{limits_text, stream_lines};
 use super::style::{clean, indented};
 use super::table::{Column, Table};
 use super::units::{bytes, count, duration, latency, percent};
 use crate::view::{
-    AgentView, CopyView, EndpointView, EventView, FailureView, ObjectView, PrecheckView, RetryView, TaskView,
-    TokenView, date_and_clock, now_us, seconds_until,
+    AgentView, CopyView, EndpointView, EventView, FailureView, ObjectView, RetryView, TaskView, TokenView,
+    date_and_clock, now_us, seconds_until,
 };
 
 /// How many tables and objects `show` lists; `--output json` has all of them.
@@ -102,6 +103,10 @@ pub(crate) fn task(task: &TaskView) -> String {
     if let Some(failure) = &task.failure {
         out.push_str(&failure_lines(failure));
     }
+    for alert in &task.alerts {
+        out.push_str(&indented("alert", LABEL, &format!("{}: {}", alert.kind, alert.cause)));
+        out.push_str(&indented("", LABEL, &alert.remedy));
+    }
     if let Some(copy) = &task.progress.copy {
         out.push_str(&copy_lines(copy));
     }
@@ -110,33 +115,12 @@ pub(crate) fn task(task: &TaskView) -> String {
     }
     if let Some(precheck) = &task.precheck {
         out.push_str(&indented("precheck", LABEL, &precheck_summary(precheck)));
-        for item in precheck.items.iter().filter(|item| item.outcome != "passed") {
+        for item in precheck.items.iter().filter(|item| item.outcome != "passed" && !item.confirmed) {
             let text = format!("{} {}: {}", item.outcome, item.name, item.cause);
             out.push_str(&indented("", LABEL, &text));
         }
     }
     out.push_str(&object_lines(task));
-    out
-}
-
-/// `strait task precheck`: what needs attention in full, what passed in one line each.
-pub(crate) fn precheck(precheck: &PrecheckView) -> String {
-    let mut out = String::new();
-    for item in &precheck.items {
-        let title = if item.detail.is_empty() {
-            item.name.clone()
-        } else {
-            format!("{}: {}", item.name, item.detail)
-        };
-        out.push_str(&indented(item.outcome, 9, &title));
-        if !item.cause.is_empty() {
-            out.push_str(&indented("           why", 17, &item.cause));
-        }
-        if !item.remedy.is_empty() {
-            out.push_str(&indented("           do", 17, &item.remedy));
-        }
-    }
-    out.push_str(&precheck_summary(precheck));
     out
 }
 
@@ -269,14 +253,6 @@ fn copy_lines(copy: &CopyView) -> String {
         out.push_str(&indented("", LABEL, &format!("and {} more", unfinished.len() - LISTED_MAX)));
     }
     out
-}
-
-fn precheck_summary(precheck: &PrecheckView) -> String {
-    let warnings = if precheck.warnings == 1 { "warning" } else { "warnings" };
-    format!(
-        "{} %: {} passed, {} {warnings}, {} failed",
-        precheck.success_percent, precheck.passed, precheck.warnings, precheck.failed
-    )
 }
 
 /// The counts, then what was skipped or failed: the rest needs nobody's attention.

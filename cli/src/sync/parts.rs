@@ -46,7 +46,8 @@ impl Parts {
         let (sink_listener, _) = listen(SINK_AGENT).await?;
 
         let mut coordinator = JoinSet::new();
-        let config = strait_coordinator::Config { store, security: Security::PlainText };
+        let alerts = strait_coordinator::AlertConfig::default();
+        let config = strait_coordinator::Config { alerts, store, security: Security::PlainText };
         let run = strait_coordinator::run(config, coordinator_listener, stop_coordinator.clone());
         coordinator.spawn(async { (COORDINATOR, run.await.map_err(Into::into)) });
 

@@ -158,7 +158,7 @@ impl<'a> Session<'a> {
         self.call = Some(Box::pin(async move {
             match call {
                 Call::Precheck => coordinator.precheck(&task).await,
-                Call::Start => coordinator.start(&task, once).await,
+                Call::Start => coordinator.start(&task, once, false).await,
                 Call::Resume => coordinator.resume(&task).await,
                 Call::Pause => coordinator.pause(&task).await,
                 Call::Release => coordinator.release(&task).await,

@@ -1,8 +1,9 @@
 //! Agents and the databases that they offer.
 
 use serde::Serialize;
-use strait_proto::v1::{self, AgentRole};
+use strait_proto::v1;
 
+use super::endpoint::role;
 use super::known_time;
 
 /// An agent that the coordinator knows.
@@ -47,7 +48,7 @@ impl From<&v1::AgentInfo> for AgentView {
     fn from(agent: &v1::AgentInfo) -> Self {
         Self {
             agent: agent.agent.clone(),
-            role: role(agent),
+            role: role(agent.role()),
             version: agent.version.clone(),
             connected: agent.connected,
             last_seen: known_time(agent.last_seen_us),
@@ -71,19 +72,11 @@ impl EndpointView {
     pub(crate) fn of(agent: &v1::AgentInfo) -> impl Iterator<Item = Self> {
         agent.endpoints.iter().map(|endpoint| Self {
             agent: agent.agent.clone(),
-            role: role(agent),
+            role: role(agent.role()),
             connected: agent.connected,
             endpoint: endpoint.name.clone(),
             address: endpoint.address.clone(),
             database: endpoint.database.clone(),
         })
-    }
-}
-
-fn role(agent: &v1::AgentInfo) -> &'static str {
-    match agent.role() {
-        AgentRole::Source => "source",
-        AgentRole::Sink => "sink",
-        AgentRole::Unspecified => "unspecified",
     }
 }

@@ -215,6 +215,7 @@ mod tests {
             detail: "replica".to_owned(),
             cause: "c".to_owned(),
             remedy: "r".to_owned(),
+            confirmed: false,
         };
         assert_eq!(
             json(&Line::Precheck(PrecheckItemView::from(&item))),

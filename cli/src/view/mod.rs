@@ -6,6 +6,8 @@
 //! left out.
 
 mod agent;
+mod alert;
+mod endpoint;
 mod hops;
 mod line;
 mod object;
@@ -19,6 +21,8 @@ mod time;
 mod token;
 
 pub(crate) use agent::{AgentView, EndpointView};
+pub(crate) use alert::{AlertView, WebhookTestView};
+pub(crate) use endpoint::EndpointStatusView;
 pub(crate) use hops::{HopBytesView, HopsView, OldestView};
 pub(crate) use line::{EventView, Line, ProgressLine, StateLine};
 pub(crate) use object::{ObjectCounts, ObjectView};

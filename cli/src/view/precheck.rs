@@ -10,6 +10,8 @@ pub(crate) struct PrecheckView {
     pub(crate) success_percent: u32,
     pub(crate) passed: usize,
     pub(crate) warnings: usize,
+    /// Of the warnings.
+    pub(crate) confirmed: usize,
     pub(crate) failed: usize,
     pub(crate) items: Vec<PrecheckItemView>,
 }
@@ -20,6 +22,9 @@ pub(crate) struct PrecheckItemView {
     pub(crate) name: String,
     /// passed, warning, failed.
     pub(crate) outcome: &'static str,
+    /// A warning that somebody has accepted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) confirmed: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) detail: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -41,6 +46,7 @@ impl PrecheckView {
             success_percent: u32::try_from(success).unwrap_or(0),
             passed: count(PrecheckOutcome::Passed),
             warnings: count(PrecheckOutcome::Warning),
+            confirmed: items.iter().filter(|item| item.confirmed).count(),
             failed,
             items: items.iter().map(PrecheckItemView::from).collect(),
         })
@@ -57,6 +63,7 @@ impl From<&v1::PrecheckItem> for PrecheckItemView {
                 PrecheckOutcome::Warning => "warning",
                 PrecheckOutcome::Failed => "failed",
             },
+            confirmed: item.confirmed,
             detail: item.detail.clone(),
             cause: item.cause.clone(),
             remedy: item.remedy.clone(),

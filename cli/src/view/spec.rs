@@ -36,6 +36,8 @@ pub(crate) struct SpecView {
     pub(crate) apply: ApplyPolicyView,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) throttle: Option<ThrottleView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) alerts: Option<AlertPolicyView>,
 }
 
 /// How fast changes are sent at most.
@@ -94,6 +96,17 @@ pub(crate) struct ApplyPolicyView {
     pub(crate) lanes: u32,
 }
 
+/// When somebody is told; what is not said has the coordinator's default.
+#[derive(Debug, Serialize)]
+pub(crate) struct AlertPolicyView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_failure: Option<bool>,
+    latency_above_ms: u64,
+    slot_retained_above_bytes: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    webhook: String,
+}
+
 /// The request that a document makes.
 #[derive(Debug, Serialize)]
 pub(crate) struct CreateRequestView {
@@ -126,6 +139,12 @@ impl From<&v1::TaskSpec> for SpecView {
                 other_minutes: retry.other_minutes,
             },
             on_error: spec.on_error().word(),
+            alerts: spec.alerts.as_ref().map(|alerts| AlertPolicyView {
+                on_failure: alerts.on_failure,
+                latency_above_ms: alerts.latency_above_ms,
+                slot_retained_above_bytes: alerts.slot_retained_above_bytes,
+                webhook: alerts.webhook.clone(),
+            }),
             apply: ApplyPolicyView { lanes: spec.apply.unwrap_or_default().lanes },
             throttle: spec
                 .throttle

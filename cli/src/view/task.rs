@@ -3,7 +3,7 @@
 use serde::Serialize;
 use strait_proto::v1::{self, FailureKind, TaskState};
 
-use super::{ObjectCounts, ObjectView, PrecheckView, ProgressView, SpecView, known_time, rfc3339};
+use super::{AlertView, ObjectCounts, ObjectView, PrecheckView, ProgressView, SpecView, known_time, rfc3339};
 
 /// A task. Lists leave `objects` out.
 #[derive(Debug, Serialize)]
@@ -25,6 +25,8 @@ pub(crate) struct TaskView {
     pub(crate) progress: ProgressView,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) precheck: Option<PrecheckView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) alerts: Vec<AlertView>,
     pub(crate) object_counts: ObjectCounts,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) objects: Vec<ObjectView>,
@@ -73,6 +75,7 @@ impl From<&v1::Task> for TaskView {
             spec,
             progress: task.progress.as_ref().map(ProgressView::from).unwrap_or_default(),
             precheck: PrecheckView::of(&task.precheck),
+            alerts: task.alerts.iter().map(AlertView::from).collect(),
             object_counts: ObjectCounts::of(&task.objects),
             objects: task.objects.iter().map(ObjectView::from).collect(),
         }

@@ -4,22 +4,26 @@ use std::sync::Arc;
 
 use strait_proto::v1::task_service_server::TaskService;
 use strait_proto::v1::{
+    CheckEndpointsRequest, CheckEndpointsResponse, ConfirmWarningsRequest, ConfirmWarningsResponse,
     CreateTaskRequest, CreateTaskResponse, GetTaskRequest, GetTaskResponse, ListAgentsRequest,
-    ListAgentsResponse, ListEventsRequest, ListEventsResponse, ListTasksRequest, ListTasksResponse,
-    PauseTaskRequest, PauseTaskResponse, PlanTaskRequest, PlanTaskResponse, PrecheckTaskRequest,
-    PrecheckTaskResponse, ReleaseTaskRequest, ReleaseTaskResponse, ResumeTaskRequest, ResumeTaskResponse,
-    RetryObjectsRequest, RetryObjectsResponse, StartTaskRequest, StartTaskResponse, UpdateTaskRequest,
-    UpdateTaskResponse, WatchTaskRequest, WatchTaskResponse,
+    ListAgentsResponse, ListAlertsRequest, ListAlertsResponse, ListEventsRequest, ListEventsResponse,
+    ListTasksRequest, ListTasksResponse, PauseTaskRequest, PauseTaskResponse, PlanTaskRequest,
+    PlanTaskResponse, PrecheckTaskRequest, PrecheckTaskResponse, ReleaseTaskRequest, ReleaseTaskResponse,
+    RemoveOrphanRequest, RemoveOrphanResponse, ResumeTaskRequest, ResumeTaskResponse, RetryObjectsRequest,
+    RetryObjectsResponse, StartTaskRequest, StartTaskResponse, TestAlertsRequest, TestAlertsResponse,
+    UpdateTaskRequest, UpdateTaskResponse, WatchTaskRequest, WatchTaskResponse, WebhookTest,
 };
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::watch;
+use crate::alerts::{self, AlertConfig};
 use crate::error::RequestError;
 use crate::registry::Registry;
-use crate::supervise::Supervisor;
+use crate::supervise::{StartOptions, Supervisor};
 use crate::task::Operation;
+use crate::task::spec::alerts_of;
 
 /// How many watches there may be at once.
 const WATCHES_MAX: usize = 1000;
@@ -29,11 +33,12 @@ pub(crate) struct Tasks {
     supervisor: Arc<Supervisor>,
     registry: Arc<Registry>,
     watches: Arc<Semaphore>,
+    alerts: AlertConfig,
 }
 
 impl Tasks {
-    pub(crate) fn new(supervisor: Arc<Supervisor>, registry: Arc<Registry>) -> Self {
-        Self { supervisor, registry, watches: Arc::new(Semaphore::new(WATCHES_MAX)) }
+    pub(crate) fn new(supervisor: Arc<Supervisor>, registry: Arc<Registry>, alerts: AlertConfig) -> Self {
+        Self { supervisor, registry, watches: Arc::new(Semaphore::new(WATCHES_MAX)), alerts }
     }
 }
 
@@ -61,8 +66,7 @@ impl TaskService for Tasks {
         &self,
         request: Request<ListTasksRequest>,
     ) -> Result<Response<ListTasksResponse>, Status> {
-        let tasks = self.supervisor.list(request.into_inner().include_released).await?;
-        Ok(Response::new(ListTasksResponse { tasks }))
+        Ok(Response::new(self.supervisor.list(&request.into_inner()).await?))
     }
 
     async fn get_task(&self, request: Request<GetTaskRequest>) -> Result<Response<GetTaskResponse>, Status> {
@@ -75,8 +79,18 @@ impl TaskService for Tasks {
         request: Request<PrecheckTaskRequest>,
     ) -> Result<Response<PrecheckTaskResponse>, Status> {
         let request = request.into_inner();
-        let task = Some(self.supervisor.operate(&request.task, Operation::Precheck, false).await?);
+        let task =
+            Some(self.supervisor.operate(&request.task, Operation::Precheck, StartOptions::default()).await?);
         Ok(Response::new(PrecheckTaskResponse { task }))
+    }
+
+    async fn confirm_warnings(
+        &self,
+        request: Request<ConfirmWarningsRequest>,
+    ) -> Result<Response<ConfirmWarningsResponse>, Status> {
+        let ConfirmWarningsRequest { task, items } = request.into_inner();
+        let task = Some(self.supervisor.confirm(&task, items).await?);
+        Ok(Response::new(ConfirmWarningsResponse { task }))
     }
 
     async fn start_task(
@@ -84,7 +98,8 @@ impl TaskService for Tasks {
         request: Request<StartTaskRequest>,
     ) -> Result<Response<StartTaskResponse>, Status> {
         let request = request.into_inner();
-        let task = Some(self.supervisor.operate(&request.task, Operation::Start, request.once).await?);
+        let options = StartOptions { once: request.once, confirmed: request.confirmed };
+        let task = Some(self.supervisor.operate(&request.task, Operation::Start, options).await?);
         Ok(Response::new(StartTaskResponse { task }))
     }
 
@@ -93,7 +108,8 @@ impl TaskService for Tasks {
         request: Request<PauseTaskRequest>,
     ) -> Result<Response<PauseTaskResponse>, Status> {
         let request = request.into_inner();
-        let task = Some(self.supervisor.operate(&request.task, Operation::Pause, false).await?);
+        let task =
+            Some(self.supervisor.operate(&request.task, Operation::Pause, StartOptions::default()).await?);
         Ok(Response::new(PauseTaskResponse { task }))
     }
 
@@ -102,7 +118,8 @@ impl TaskService for Tasks {
         request: Request<ResumeTaskRequest>,
     ) -> Result<Response<ResumeTaskResponse>, Status> {
         let request = request.into_inner();
-        let task = Some(self.supervisor.operate(&request.task, Operation::Resume, false).await?);
+        let task =
+            Some(self.supervisor.operate(&request.task, Operation::Resume, StartOptions::default()).await?);
         Ok(Response::new(ResumeTaskResponse { task }))
     }
 
@@ -138,7 +155,8 @@ impl TaskService for Tasks {
         request: Request<ReleaseTaskRequest>,
     ) -> Result<Response<ReleaseTaskResponse>, Status> {
         let request = request.into_inner();
-        let task = Some(self.supervisor.operate(&request.task, Operation::Release, false).await?);
+        let task =
+            Some(self.supervisor.operate(&request.task, Operation::Release, StartOptions::default()).await?);
         Ok(Response::new(ReleaseTaskResponse { task }))
     }
 
@@ -156,5 +174,49 @@ impl TaskService for Tasks {
         _request: Request<ListAgentsRequest>,
     ) -> Result<Response<ListAgentsResponse>, Status> {
         Ok(Response::new(ListAgentsResponse { agents: self.registry.list() }))
+    }
+
+    async fn check_endpoints(
+        &self,
+        request: Request<CheckEndpointsRequest>,
+    ) -> Result<Response<CheckEndpointsResponse>, Status> {
+        let CheckEndpointsRequest { agent, endpoint } = request.into_inner();
+        let endpoints = self.supervisor.check_endpoints(&agent, &endpoint).await;
+        Ok(Response::new(CheckEndpointsResponse { endpoints }))
+    }
+
+    async fn remove_orphan(
+        &self,
+        request: Request<RemoveOrphanRequest>,
+    ) -> Result<Response<RemoveOrphanResponse>, Status> {
+        let actions = self.supervisor.remove_orphan(&request.into_inner()).await?;
+        Ok(Response::new(RemoveOrphanResponse { actions }))
+    }
+
+    async fn list_alerts(
+        &self,
+        request: Request<ListAlertsRequest>,
+    ) -> Result<Response<ListAlertsResponse>, Status> {
+        let alerts = self.supervisor.alerts(&request.into_inner().task).await?;
+        Ok(Response::new(ListAlertsResponse { alerts }))
+    }
+
+    async fn test_alerts(
+        &self,
+        request: Request<TestAlertsRequest>,
+    ) -> Result<Response<TestAlertsResponse>, Status> {
+        let TestAlertsRequest { task } = request.into_inner();
+        let own = match task.as_str() {
+            "" => String::new(),
+            task => {
+                self.supervisor.get(task).await?.spec.map(|spec| alerts_of(&spec).webhook).unwrap_or_default()
+            }
+        };
+        let results = alerts::test(&self.alerts, &own).await;
+        let tested = |(url, sent): (String, Result<(), String>)| WebhookTest {
+            url,
+            error: sent.err().unwrap_or_default(),
+        };
+        Ok(Response::new(TestAlertsResponse { webhooks: results.into_iter().map(tested).collect() }))
     }
 }

@@ -66,7 +66,7 @@ async fn follow(
         let is_last = view.record.state == State::Released;
         let (events, last_event_id) = new_events(supervisor, &view, seen_event_id).await?;
         seen_event_id = last_event_id;
-        let response = WatchTaskResponse { task: Some(view.task()), events };
+        let response = WatchTaskResponse { task: Some(supervisor.with_alerts(view.task())), events };
         if responses.send(Ok(response)).await.is_err() || is_last {
             return Ok(());
         }

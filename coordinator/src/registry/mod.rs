@@ -7,13 +7,14 @@ mod session;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use strait_proto::v1::{self, AgentInfo};
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use session::{Session, SessionEnd, SessionEnded, StopError};
 
-use crate::clock::now_us;
+use crate::clock::{micros, now_us};
 use crate::task::Side;
 
 /// How many agents may be connected, and how many are remembered after they left.
@@ -30,9 +31,16 @@ pub(crate) struct AgentKey {
 pub(crate) type Sessions = watch::Receiver<Option<Arc<Session>>>;
 
 /// Every agent that is connected, was connected, or is waited for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
     agents: Mutex<Agents>,
+    started_us: i64,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { agents: Mutex::default(), started_us: now_us() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +112,17 @@ impl Registry {
     /// Follows an agent that need not have been seen yet.
     pub(crate) fn follow(&self, key: &AgentKey) -> Sessions {
         self.lock().by_key.entry(key.clone()).or_insert_with(Agent::unknown).current.subscribe()
+    }
+
+    /// Whether an agent has not been there for `patience`. One that never came has been away since the coordinator started.
+    pub(crate) fn is_gone(&self, key: &AgentKey, patience: Duration) -> bool {
+        let agents = self.lock();
+        let away_since_us = match agents.by_key.get(key) {
+            Some(agent) if agent.current.borrow().is_some() => return false,
+            Some(agent) => agent.last_seen_us.max(self.started_us),
+            None => self.started_us,
+        };
+        now_us().saturating_sub(away_since_us) >= micros(patience)
     }
 
     /// Every agent that was seen since the coordinator started, by name.

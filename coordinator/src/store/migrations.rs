@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// `MIGRATIONS[n]` leads from version n to n + 1.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// What this program writes.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -54,6 +54,27 @@ CREATE TABLE api_token (
     hash           BLOB NOT NULL UNIQUE,    -- SHA-256 of the token, which is kept nowhere
     created_at_us  INTEGER NOT NULL
 ) STRICT;
+"#;
+
+const VERSION_3: &str = r#"
+-- What holds and was told, so that a restart neither tells it again nor forgets to say that it is over.
+CREATE TABLE alert (
+    task_id  TEXT NOT NULL,
+    kind     TEXT NOT NULL,
+    alert    BLOB NOT NULL,                 -- strait.v1.Alert
+    PRIMARY KEY (task_id, kind)
+) STRICT, WITHOUT ROWID;
+
+-- What a webhook has not taken yet.
+CREATE TABLE notice (
+    notice_id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    target       TEXT NOT NULL,             -- empty: the coordinator's own webhook
+    alert        BLOB NOT NULL,             -- strait.v1.Alert
+    name         TEXT NOT NULL,             -- of the task
+    environment  TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX notice_target ON notice (target, notice_id);
 "#;
 
 /// The version of the file; 0 for a new one.

@@ -4,6 +4,7 @@
 //! write-ahead and every commit is synced. The file is locked for as long as it is open, so that two
 //! coordinators can never hand out the same epoch.
 
+mod alerts;
 mod events;
 mod migrations;
 mod tasks;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use alerts::Notice;
 pub(crate) use tasks::LoadedTask;
 pub(crate) use tokens::{StoredToken, TokenHash};
 

@@ -138,7 +138,7 @@ impl Store {
     }
 }
 
-fn write(connection: &Connection, record: &TaskRecord) -> rusqlite::Result<()> {
+pub(super) fn write(connection: &Connection, record: &TaskRecord) -> rusqlite::Result<()> {
     let state = serde_json::to_string(&record.state)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let precheck = PrecheckResult { items: record.precheck.clone(), source: None };
@@ -148,7 +148,7 @@ fn write(connection: &Connection, record: &TaskRecord) -> rusqlite::Result<()> {
                                once, created_at_us, state_changed_at_us, precheck, progress)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (task_id) DO UPDATE SET
-                 spec = excluded.spec, state = excluded.state, epoch = excluded.epoch, assigned = excluded.assigned,
+                 name = excluded.name, name_generated = excluded.name_generated, spec = excluded.spec, state = excluded.state, epoch = excluded.epoch, assigned = excluded.assigned,
                  once = excluded.once, state_changed_at_us = excluded.state_changed_at_us,
                  precheck = excluded.precheck, progress = excluded.progress",
         )?
@@ -221,7 +221,7 @@ fn task_id(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskId> {
     text.parse().map_err(|error| malformed(column, Type::Text, error))
 }
 
-fn message<M: prost::Message + Default>(column: usize, encoded: Vec<u8>) -> rusqlite::Result<M> {
+pub(super) fn message<M: prost::Message + Default>(column: usize, encoded: Vec<u8>) -> rusqlite::Result<M> {
     M::decode(encoded.as_slice()).map_err(|error| malformed(column, Type::Blob, error))
 }
 

@@ -133,7 +133,7 @@ async fn a_store_of_a_newer_version_is_refused() {
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let error = Store::open(&directory.path()).await.map(|_| ()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 99, known: migrations::VERSION, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -156,4 +156,28 @@ async fn commits_are_synced_to_a_write_ahead_journal() {
         Ok((text("journal_mode")?, text("locking_mode")?, number("synchronous")?))
     });
     assert_eq!(pragmas.await.unwrap(), ("wal".to_owned(), "exclusive".to_owned(), 2));
+}
+
+#[tokio::test]
+async fn a_store_of_every_earlier_version_keeps_its_tasks() {
+    let task = record("aaaaaaaaaaaa");
+    for version in 1..migrations::VERSION {
+        let directory = Directory::new();
+        std::fs::create_dir_all(directory.path().parent().unwrap()).unwrap();
+        let mut connection = Connection::open(directory.path()).unwrap();
+        let transaction = connection.transaction().unwrap();
+        for migration in migrations::MIGRATIONS.iter().take(version as usize) {
+            transaction.execute_batch(migration).unwrap();
+        }
+        transaction.pragma_update(None, "user_version", version).unwrap();
+        tasks::write(&transaction, &task).unwrap();
+        transaction.commit().unwrap();
+        drop(connection);
+
+        let store = directory.open().await;
+        let loaded: Vec<_> =
+            store.load_live().await.unwrap().into_iter().map(|loaded| loaded.record).collect();
+        assert_eq!(loaded, std::slice::from_ref(&task), "version {version}");
+        assert_eq!(store.alerts().await.unwrap(), []);
+    }
 }

@@ -19,11 +19,22 @@ impl Supervisor {
         request_id: &str,
         command: Command,
     ) -> Result<command_result::Result, v1::Failure> {
-        let agent = record.agent(side);
+        self.ask_agent(side, record.agent(side), request_id, command, self.timings.command_wait).await
+    }
+
+    /// Asks any agent.
+    pub(super) async fn ask_agent(
+        &self,
+        side: Side,
+        agent: &str,
+        request_id: &str,
+        command: Command,
+        wait: Duration,
+    ) -> Result<command_result::Result, v1::Failure> {
         let sessions = self.registry.follow(&AgentKey { side, name: agent.to_owned() });
         let session = sessions.borrow().clone().filter(|session| !session.is_ended());
         let session = session.ok_or_else(|| not_connected(side, agent))?;
-        ask_in(&session, (side, agent), request_id, command, self.timings.command_wait).await
+        ask_in(&session, (side, agent), request_id, command, wait).await
     }
 }
 

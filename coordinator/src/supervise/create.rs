@@ -9,7 +9,7 @@ use super::{Found, Supervisor, TASKS_MAX, TaskView, to_task};
 use crate::clock::now_us;
 use crate::error::RequestError;
 use crate::store::LoadedTask;
-use crate::task::spec::{self, Difference, differences};
+use crate::task::spec::{Difference, differences};
 use crate::task::{State, TaskRecord, name};
 
 /// The longest client token, in bytes.
@@ -29,7 +29,7 @@ impl Supervisor {
     ) -> Result<v1::Task, RequestError> {
         let CreateTaskRequest { spec, client_token, task_id, validate_only } = request;
         let spec = spec.ok_or_else(|| RequestError::invalid("spec", "is required"))?;
-        let spec = spec::normalise(spec).map_err(RequestError::Invalid)?;
+        let spec = self.checked(spec)?;
         let given_id = parse_id(&task_id)?;
         if client_token.len() > TOKEN_BYTES_MAX {
             return Err(RequestError::invalid(
@@ -72,7 +72,7 @@ impl Supervisor {
     /// The task that would be made, under an id that nobody keeps.
     pub(super) fn described(&self, spec: Option<TaskSpec>) -> Result<TaskRecord, RequestError> {
         let spec = spec.ok_or_else(|| RequestError::invalid("spec", "is required"))?;
-        let spec = spec::normalise(spec).map_err(RequestError::Invalid)?;
+        let spec = self.checked(spec)?;
         Ok(new_record(TaskId::from_entropy(&rand::random()), spec, String::new(), Epoch::default()))
     }
 

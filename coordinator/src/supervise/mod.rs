@@ -4,15 +4,18 @@ mod actor;
 mod ask;
 mod contact;
 mod create;
+mod inspect;
 mod lines;
+mod list;
 mod plan;
 mod retry;
 mod token;
 mod view;
 mod work;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use strait_proto::v1::{self, TaskEvent};
 use strait_proto::{Epoch, TaskId};
@@ -26,8 +29,8 @@ use crate::clock::micros;
 use crate::error::RequestError;
 use crate::registry::{AgentKey, Registry};
 use crate::store::{LoadedTask, Store, StoreError};
-use crate::task::spec;
-use crate::task::{Operation, Refused, State, TaskRecord, Windows};
+use crate::task::spec::{self, Effect};
+use crate::task::{Operation, Refused, Side, State, TaskRecord, Windows};
 use crate::timings::Timings;
 use actor::{Actor, Message};
 
@@ -48,6 +51,10 @@ pub(crate) struct Supervisor {
     /// Held while it is decided whether a task is there already.
     creating: Mutex<()>,
     actors: TaskTracker,
+    /// Whether notices can be signed: only then are they posted.
+    signs: bool,
+    /// Those that hold, of the tasks that have some.
+    alerts: RwLock<BTreeMap<TaskId, Vec<v1::Alert>>>,
 }
 
 /// The way to a task's actor.
@@ -55,6 +62,15 @@ pub(crate) struct Supervisor {
 struct Handle {
     mailbox: mpsc::Sender<Message>,
     view: watch::Receiver<TaskView>,
+}
+
+/// What a start asks for; means nothing to other operations.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StartOptions {
+    /// End where all that was committed before the full copy ended is applied.
+    pub(crate) once: bool,
+    /// Not while there is a warning that nobody has confirmed.
+    pub(crate) confirmed: bool,
 }
 
 /// A task that an operator named.
@@ -80,6 +96,7 @@ impl Supervisor {
         store: Store,
         registry: Arc<Registry>,
         timings: Timings,
+        signs: bool,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
         let tasks = store.load_live().await?;
@@ -92,6 +109,8 @@ impl Supervisor {
             live: RwLock::default(),
             creating: Mutex::default(),
             actors: TaskTracker::new(),
+            signs,
+            alerts: RwLock::default(),
         });
         for task in tasks {
             supervisor.spawn(task, true);
@@ -111,7 +130,7 @@ impl Supervisor {
         &self,
         task: &str,
         operation: Operation,
-        once: bool,
+        options: StartOptions,
     ) -> Result<v1::Task, RequestError> {
         let mut handle = match self.find(task).await? {
             Found::Live(handle) => handle,
@@ -119,7 +138,7 @@ impl Supervisor {
         };
         let (reply, answer) = oneshot::channel();
         // Where the actor has ended meanwhile, there is no answer either.
-        let _ = handle.mailbox.send(Message::Asked { operation, once, reply }).await;
+        let _ = handle.mailbox.send(Message::Asked { operation, options, reply }).await;
         let Ok(answer) = answer.await else {
             return match self.find(task).await? {
                 Found::Released(released) => on_released(&released, operation),
@@ -135,6 +154,19 @@ impl Supervisor {
         Ok(view.task())
     }
 
+    /// Records that warnings of the last precheck are accepted: those that are named, or all.
+    pub(crate) async fn confirm(&self, task: &str, items: Vec<String>) -> Result<v1::Task, RequestError> {
+        let handle = match self.find(task).await? {
+            Found::Live(handle) => handle,
+            Found::Released(released) => return on_released(&released, Operation::Precheck),
+        };
+        let (reply, answer) = oneshot::channel();
+        // As for operations.
+        let _ = handle.mailbox.send(Message::Confirmed { items, reply }).await;
+        answer.await.map_err(|_| RequestError::ShuttingDown)??;
+        Ok(handle.latest().task())
+    }
+
     /// Changes what may change of a task, and answers with the task as it then is.
     pub(crate) async fn update(
         &self,
@@ -142,10 +174,10 @@ impl Supervisor {
         spec: Option<v1::TaskSpec>,
     ) -> Result<v1::Task, RequestError> {
         let spec = spec.ok_or_else(|| RequestError::invalid("spec", "is required"))?;
-        let spec = Box::new(spec::normalise(spec).map_err(RequestError::Invalid)?);
+        let spec = Box::new(self.checked(spec)?);
         let handle = match self.find(task).await? {
             Found::Live(handle) => handle,
-            Found::Released(released) => return on_released(&released, Operation::Update),
+            Found::Released(released) => return on_released(&released, Operation::Update(Effect::Live)),
         };
         let (reply, answer) = oneshot::channel();
         // As for operations.
@@ -154,28 +186,68 @@ impl Supervisor {
         Ok(handle.latest().task())
     }
 
-    /// Every task, oldest first, without the objects.
-    pub(crate) async fn list(&self, include_released: bool) -> Result<Vec<v1::Task>, RequestError> {
-        let released = if include_released { self.store.list_released().await? } else { Vec::new() };
-        let mut tasks: HashMap<String, v1::Task> =
-            released.iter().map(|record| (record.task_id.to_string(), record.to_task(Vec::new()))).collect();
-        // One that was released a moment ago may be in both.
-        let live =
-            self.views().into_iter().filter(|view| include_released || view.record.state != State::Released);
-        tasks.extend(live.map(|view| (view.record.task_id.to_string(), view.summary())));
-        let mut tasks: Vec<_> = tasks.into_values().collect();
-        tasks.sort_by(|left, right| {
-            (left.created_at_us, &left.task_id).cmp(&(right.created_at_us, &right.task_id))
-        });
-        Ok(tasks)
+    /// The specification with its defaults, where it can be carried out here.
+    fn checked(&self, spec: v1::TaskSpec) -> Result<v1::TaskSpec, RequestError> {
+        let spec = spec::normalise(spec).map_err(RequestError::Invalid)?;
+        if !self.signs && !spec::alerts_of(&spec).webhook.is_empty() {
+            let message =
+                "the coordinator has no secret to sign notices with: start it with --webhook-secret-file";
+            return Err(RequestError::invalid("alerts.webhook", message));
+        }
+        Ok(spec)
     }
 
     /// One task, with everything.
     pub(crate) async fn get(&self, task: &str) -> Result<v1::Task, RequestError> {
         Ok(match self.find(task).await? {
-            Found::Live(handle) => handle.latest().task(),
+            Found::Live(handle) => self.with_alerts(handle.latest().task()),
             Found::Released(released) => to_task(&released),
         })
+    }
+
+    /// The alerts that hold, the oldest first: of one task, or of all.
+    pub(crate) async fn alerts(&self, task: &str) -> Result<Vec<v1::Alert>, RequestError> {
+        let only = if task.is_empty() { None } else { Some(self.get(task).await?.task_id) };
+        let alerts = self.alerts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut alerts: Vec<_> = alerts.values().flatten().cloned().collect();
+        alerts.retain(|alert| only.as_ref().is_none_or(|only| alert.task_id == *only));
+        alerts.sort_by_key(|alert| alert.since_us);
+        Ok(alerts)
+    }
+
+    /// Replaces what is known of alerts.
+    pub(crate) fn set_alerts(&self, alerts: BTreeMap<TaskId, Vec<v1::Alert>>) {
+        *self.alerts.write().unwrap_or_else(PoisonError::into_inner) = alerts;
+    }
+
+    /// The task with the alerts that hold.
+    pub(crate) fn with_alerts(&self, mut task: v1::Task) -> v1::Task {
+        let alerts = self.alerts.read().unwrap_or_else(PoisonError::into_inner);
+        let task_id: Option<TaskId> = task.task_id.parse().ok();
+        task.alerts = task_id.and_then(|task_id| alerts.get(&task_id).cloned()).unwrap_or_default();
+        task
+    }
+
+    /// A line for the events of a task that is not released.
+    pub(crate) async fn note(&self, task_id: &str, line: String) {
+        if let Some(handle) = task_id.parse().ok().and_then(|task_id| self.live_task(&task_id)) {
+            // An actor that has ended does not need it: the task is released, or the coordinator ends.
+            let _ = handle.mailbox.send(Message::Noted { line }).await;
+        }
+    }
+
+    /// A task that is not released, as it is stored.
+    pub(crate) fn record_of(&self, task_id: &TaskId) -> Option<Arc<TaskRecord>> {
+        self.live_task(task_id).map(|handle| handle.latest().record)
+    }
+
+    /// The agents of a task that have been away for longer than `patience`, for people.
+    pub(crate) fn agents_gone(&self, record: &TaskRecord, patience: Duration) -> Vec<String> {
+        let gone = Side::BOTH.into_iter().filter(|side| {
+            let key = AgentKey { side: *side, name: record.agent(*side).to_owned() };
+            self.registry.is_gone(&key, patience)
+        });
+        gone.map(|side| format!("{side} {}", record.agent(side))).collect()
     }
 
     /// A task to follow.
@@ -245,6 +317,7 @@ impl Supervisor {
         let others = self.views();
         let sharing = others
             .iter()
+            .filter(|other| other.record.task_id != task.task_id)
             .filter(|other| other.record.state.wants_agents() && other.record.shares_endpoint(task))
             .map(|other| self.own_windows(&other.record));
         sharing.fold(self.own_windows(task), Windows::min)
@@ -282,7 +355,7 @@ impl Supervisor {
         self.live.read().unwrap_or_else(PoisonError::into_inner).get(task_id).cloned()
     }
 
-    fn views(&self) -> Vec<TaskView> {
+    pub(crate) fn views(&self) -> Vec<TaskView> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.values().map(Handle::latest).collect()
     }

@@ -7,6 +7,7 @@ use super::actor::Message;
 use super::work::wrong_answer;
 use super::{Found, Supervisor, on_released};
 use crate::error::RequestError;
+use crate::task::spec::Effect;
 use crate::task::{Operation, Side, TaskRecord};
 
 impl Supervisor {
@@ -18,7 +19,8 @@ impl Supervisor {
         let handle = match self.find(task).await? {
             Found::Live(handle) => handle,
             Found::Released(released) => {
-                return on_released(&released, Operation::Update).map(|task| (task, Vec::new()));
+                return on_released(&released, Operation::Update(Effect::Live))
+                    .map(|task| (task, Vec::new()));
             }
         };
         let results = self.ask_to_retry(&handle.latest().record).await.map_err(RequestError::Agent)?;

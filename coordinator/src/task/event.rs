@@ -4,6 +4,7 @@ use std::fmt;
 
 use strait_proto::v1::{self, FailureKind, TaskState};
 
+use super::spec::Effect;
 use super::{Absence, Phase, Side, State};
 
 /// What happened.
@@ -47,7 +48,8 @@ pub(crate) enum Operation {
     Pause,
     Resume,
     Release,
-    Update,
+    /// The specification changes, with this effect.
+    Update(Effect),
 }
 
 /// What is to be done once the new state is stored.
@@ -137,7 +139,7 @@ impl Operation {
             Self::Pause => &[SchemaSync, FullSync, Incremental, Retrying],
             Self::Resume => &[Paused, Failed],
             Self::Release => &[],
-            Self::Update => &[
+            Self::Update(_) => &[
                 Created,
                 Prechecking,
                 PrecheckFailed,
@@ -161,7 +163,7 @@ impl fmt::Display for Operation {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Release => "release",
-            Self::Update => "update",
+            Self::Update(_) => "update",
         })
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Nothing here does I/O, reads a clock or rolls dice: everything can be tested by calling it.
 
+mod due;
 mod event;
 pub(crate) mod failure;
+pub(crate) mod glob;
 pub(crate) mod name;
 pub(crate) mod precheck;
 mod record;
@@ -11,6 +13,7 @@ pub(crate) mod spec;
 mod state;
 mod transition;
 
+pub(crate) use due::{Presence, absence, due};
 pub(crate) use event::{Command, Context, Event, Operation, Outcome, Refused, Windows};
 pub(crate) use failure::FailureFields;
 pub(crate) use record::TaskRecord;

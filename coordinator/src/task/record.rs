@@ -53,6 +53,7 @@ impl TaskRecord {
             progress: self.progress.clone(),
             precheck: self.precheck.clone(),
             objects,
+            alerts: Vec::new(),
         }
     }
 

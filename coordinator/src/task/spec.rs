@@ -2,6 +2,8 @@
 //!
 //! Fields are called as in the task file, so that a person finds the line.
 
+mod alerts;
+mod change;
 mod choice;
 mod options;
 
@@ -13,6 +15,8 @@ use strait_proto::v1::{
     RetryPolicy, Synchronization, TaskSpec, Throttle,
 };
 
+pub(crate) use alerts::alerts_of;
+pub(crate) use change::{Changes, Effect, NotChangeable, Standing, changes};
 use choice::{EXISTING_TABLES, NAME_CASE, ON_ERROR, OPERATIONS, PARTITIONS, SYNCHRONIZE};
 
 /// The bounds of `retry.connection`, minutes.
@@ -60,6 +64,7 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
     let objects = objects(spec.objects.unwrap_or_default(), &mut problems);
     let retry = retry(spec.retry.unwrap_or_default(), &mut problems);
     let apply = apply(spec.apply.unwrap_or_default(), &mut problems);
+    let alerts = alerts::normalise(spec.alerts.unwrap_or_default(), &mut problems);
     let synchronize = SYNCHRONIZE.all_or("synchronize", &spec.synchronize, &mut problems);
     let existing_tables = EXISTING_TABLES.one("existing_tables", spec.existing_tables, &mut problems);
     tables_come_from_somewhere(&synchronize, existing_tables, &mut problems);
@@ -70,6 +75,7 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
         throttle: spec.throttle.filter(|throttle| limits(throttle) != RateLimits::default()),
         on_error: ON_ERROR.one("on_error", spec.on_error, &mut problems),
         apply: Some(apply),
+        alerts: Some(alerts),
         synchronize,
         operations: OPERATIONS.all_or("operations", &spec.operations, &mut problems),
         existing_tables,
@@ -96,21 +102,6 @@ fn refuse_unsupported(spec: &TaskSpec, problems: &mut Problems) {
     }
 }
 
-/// The fields that may change at any time.
-const CHANGEABLE: &[&str] =
-    &["environment", "throttle.incremental.rows_per_second", "throttle.incremental.bytes_per_second"];
-
-/// The fields that an agent is told of with its assignment: they may change while nothing is assigned.
-const CHANGEABLE_AT_REST: &[&str] = &["retry.connection", "retry.other", "on_error", "apply.lanes"];
-
-impl Difference {
-    /// Whether the field may change while the task runs, or only while it is at rest.
-    pub(crate) fn is_changeable(&self, at_rest: bool) -> bool {
-        let field = &&*self.field;
-        CHANGEABLE.contains(field) || (at_rest && CHANGEABLE_AT_REST.contains(field))
-    }
-}
-
 /// Where two normalised specifications differ.
 pub(crate) fn differences(existing: &TaskSpec, given: &TaskSpec) -> Vec<Difference> {
     let (left, right) = (fields(existing), fields(given));
@@ -130,6 +121,12 @@ impl fmt::Display for Problem {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {} there and {} here", self.field, self.existing, self.given)
+    }
+}
+
+impl fmt::Display for NotChangeable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.difference, self.reason)
     }
 }
 
@@ -260,6 +257,7 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
     let destination = spec.destination.clone().unwrap_or_default();
     let ObjectSelection { include, exclude, .. } = spec.objects.clone().unwrap_or_default();
     let retry = spec.retry.unwrap_or_default();
+    let alerts = alerts_of(spec);
     let RateLimits { rows_per_second, bytes_per_second } =
         spec.throttle.as_ref().map(limits).unwrap_or_default();
     vec![
@@ -280,6 +278,10 @@ fn fields(spec: &TaskSpec) -> Vec<(&'static str, String)> {
         ("on_error", ON_ERROR.word(spec.on_error)),
         // A task that was stored before there were lanes has one.
         ("apply.lanes", spec.apply.unwrap_or_default().lanes.max(1).to_string()),
+        ("alerts.on_failure", alerts.on_failure().to_string()),
+        ("alerts.latency_above", format!("{} ms", alerts.latency_above_ms)),
+        ("alerts.slot_retained_above", format!("{} bytes", alerts.slot_retained_above_bytes)),
+        ("alerts.webhook", quoted(&alerts.webhook)),
         ("synchronize", SYNCHRONIZE.words(&spec.synchronize)),
         ("object_kinds", kinds(&spec.object_kinds)),
         ("operations", OPERATIONS.words(&spec.operations)),
@@ -299,15 +301,19 @@ fn kinds(kinds: &[String]) -> String {
 }
 
 fn patterns(patterns: &[ObjectPattern]) -> String {
-    let name = |pattern: &ObjectPattern| match pattern.table.as_str() {
-        "" => format!("schema {:?}", pattern.schema),
-        table => format!("table {:?}", format!("{}.{table}", pattern.schema)),
-    };
     let entry = |pattern: &ObjectPattern| {
         let options = pattern.options.as_ref().map(options::text).unwrap_or_default();
-        format!("{}{options}", name(pattern))
+        format!("{}{options}", covered(pattern))
     };
     format!("[{}]", patterns.iter().map(entry).collect::<Vec<_>>().join(", "))
+}
+
+/// What an entry covers, for people.
+fn covered(pattern: &ObjectPattern) -> String {
+    match pattern.table.as_str() {
+        "" => format!("schema {:?}", pattern.schema),
+        table => format!("table {:?}", format!("{}.{table}", pattern.schema)),
+    }
 }
 
 #[cfg(test)]

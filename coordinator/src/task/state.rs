@@ -157,14 +157,6 @@ impl State {
         }
     }
 
-    /// No agent works on the task, and none will before an operator asks for it.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        matches!(
-            self,
-            Self::Created | Self::PrecheckFailed | Self::Ready | Self::Paused { .. } | Self::Failed { .. }
-        )
-    }
-
     /// The phase that a broken-off task continues in.
     pub(crate) fn return_to(&self) -> Option<Phase> {
         match self {

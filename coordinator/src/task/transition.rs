@@ -7,6 +7,7 @@
 use strait_proto::v1;
 
 use super::failure::window_spent;
+use super::spec::Effect;
 use super::{
     Absence, Command, Context, Event, Interruption, Operation, Outcome, Phase, Refused, Retry, RetryReason,
     Side, SideRelease, State,
@@ -73,10 +74,17 @@ fn asked(state: &State, operation: Operation, context: &Context) -> Result<Outco
         (Pause, State::Pausing { .. } | State::Paused { .. })
         | (Release, State::Releasing { .. } | State::Released) => Outcome::unchanged(state),
         // What changes is the specification, which is stored with the state.
-        (Update, State::Finished | State::Releasing { .. } | State::Released) => {
+        (Update(_), State::Finished | State::Releasing { .. } | State::Released) => {
             return Err(Refused { operation, state: state.shown(), allowed: operation.allowed() });
         }
-        (Update, _) => Outcome::unchanged(state),
+        (Update(Effect::Afresh), State::PrecheckFailed | State::Ready) => Outcome::new(State::Created, []),
+        (Update(Effect::Reassign), State::Running { .. }) => Outcome::new(state.clone(), [Command::Assign]),
+        (Update(effect), State::Retrying(retry)) => {
+            // The window may be another one now.
+            let commands: &[Command] = if effect == Effect::Reassign { &[Command::Assign] } else { &[] };
+            Outcome::new(again(retry, retry.reason.clone(), context), commands)
+        }
+        (Update(_), _) => Outcome::unchanged(state),
         (Release, _) if !context.assigned => Outcome::new(State::Released, []),
         (Release, _) => Outcome::new(
             State::Releasing { source: SideRelease::Pending, sink: SideRelease::Pending },
@@ -265,5 +273,7 @@ fn side_release(state: &State, side: Side, reached: SideRelease) -> Outcome {
     Outcome::new(next, [])
 }
 
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use tonic::Code;
 use super::*;
 
 async fn list(coordinator: &Coordinator) -> Vec<Task> {
-    let request = ListTasksRequest { include_released: true };
+    let request = ListTasksRequest { include_released: true, ..ListTasksRequest::default() };
     coordinator.tasks.clone().list_tasks(request).await.unwrap().into_inner().tasks
 }
 
@@ -120,4 +120,80 @@ async fn a_task_is_found_by_its_id_or_its_unique_name() {
         status.message(),
         "the task is created: pause is possible in schema-sync, full-sync, incremental or retrying"
     );
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_and_comes_in_pages() {
+    let coordinator = Coordinator::start().await;
+    let mut ids = Vec::new();
+    for (name, environment) in
+        [("orders-1", "test"), ("orders-2", ""), ("people", "test"), ("orders-3", "test")]
+    {
+        let spec = TaskSpec { name: name.into(), environment: environment.into(), ..spec() };
+        let request = CreateTaskRequest { spec: Some(spec), ..CreateTaskRequest::default() };
+        ids.push(coordinator.create(request).await.unwrap().task_id);
+    }
+    coordinator.release(&ids[3]).await.unwrap();
+    let ask = |request: ListTasksRequest| {
+        let mut tasks = coordinator.tasks.clone();
+        async move { tasks.list_tasks(request).await.map(tonic::Response::into_inner) }
+    };
+    let names = |tasks: &[Task]| -> Vec<String> {
+        tasks.iter().map(|task| task.spec.as_ref().unwrap().name.clone()).collect()
+    };
+    let all = ListTasksRequest { include_released: true, ..ListTasksRequest::default() };
+    for (request, expected) in [
+        (ListTasksRequest::default(), vec!["orders-1", "orders-2", "people"]),
+        (all.clone(), vec!["orders-1", "orders-2", "people", "orders-3"]),
+        (
+            ListTasksRequest { environment: "test".into(), ..all.clone() },
+            vec!["orders-1", "people", "orders-3"],
+        ),
+        (
+            ListTasksRequest { name: "orders-*".into(), ..ListTasksRequest::default() },
+            vec!["orders-1", "orders-2"],
+        ),
+        (ListTasksRequest { states: vec![TaskState::Released.into()], ..all.clone() }, vec!["orders-3"]),
+        (ListTasksRequest { agent: "us-2".into(), ..all.clone() }, vec![]),
+        (
+            ListTasksRequest { endpoint: "warehouse".into(), name: "people".into(), ..all.clone() },
+            vec!["people"],
+        ),
+    ] {
+        assert_eq!(names(&ask(request.clone()).await.unwrap().tasks), expected, "{request:?}");
+    }
+    let (mut page_token, mut seen) = (String::new(), Vec::new());
+    loop {
+        let page = ask(ListTasksRequest { page_size: 3, page_token, ..all.clone() }).await.unwrap();
+        seen.push(names(&page.tasks));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, [vec!["orders-1", "orders-2", "people"], vec!["orders-3"]]);
+    let status = ask(ListTasksRequest { page_token: "x".into(), ..all }).await.unwrap_err();
+    assert!(status.message().starts_with("page_token: "), "{}", status.message());
+}
+
+#[tokio::test]
+async fn a_refusal_has_its_reason_its_fields_and_what_to_do() {
+    use tonic_types::StatusExt as _;
+
+    let coordinator = Coordinator::start().await;
+    let status = coordinator.create(with_retry("", 5)).await.unwrap_err();
+    let fields = status.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(fields[0].field, "retry.connection");
+    assert!(fields[0].description.contains("between 10m and 1440m"), "{fields:?}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "FIELDS_INVALID");
+
+    let status = coordinator.pause("nothing").await.unwrap_err();
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!((&*info.reason, &*info.domain), ("TASK_NOT_FOUND", "strait"));
+    assert!(info.metadata["remedy"].contains("strait task list"), "{info:?}");
+
+    let task_id = coordinator.create(request("")).await.unwrap().task_id;
+    let status = coordinator.pause(&task_id).await.unwrap_err();
+    let violations = status.get_details_precondition_failure().unwrap().violations;
+    assert_eq!((&*violations[0].r#type, &*violations[0].subject), ("STATE", "created"));
 }

@@ -1,13 +1,17 @@
 //! The coordinator over real gRPC, with agents that do what a test says.
 
 mod agent;
+mod alerts;
 mod create;
+mod endpoints;
 mod life;
 mod real_agents;
 mod release;
 mod restart;
 mod retries;
+mod scale;
 mod update;
+mod warnings;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +32,7 @@ use tonic::transport::Channel;
 
 use crate::task::Side;
 use crate::timings::Timings;
-use crate::{Config, RunError, run_with};
+use crate::{AlertConfig, Config, RunError, Secret, run_with};
 use agent::Agent;
 
 /// Nothing in these tests takes longer.
@@ -55,6 +59,11 @@ fn timings() -> Timings {
         watch_interval: Duration::from_millis(20),
         release_pauses: (Duration::from_millis(5), Duration::from_millis(50)),
         retry_minute: Duration::from_secs(60),
+        alert_interval: Duration::from_millis(20),
+        alert_quiet: Duration::from_millis(50),
+        agent_gone: Duration::from_millis(100),
+        paused_long: Duration::from_secs(3600),
+        slot_interval: Duration::from_secs(3600),
     }
 }
 
@@ -75,7 +84,8 @@ impl Coordinator {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
-        let config = Config { store: store_path(&directory), security: Security::PlainText };
+        let config =
+            Config { store: store_path(&directory), alerts: alerts(), security: Security::PlainText };
         let running = tokio::spawn(run_with(config, timings, listener, shutdown.clone()));
         let tasks = TaskServiceClient::new(channel(&address));
         Self { directory, timings, shutdown, running, address, tasks }
@@ -121,7 +131,7 @@ impl Coordinator {
     }
 
     async fn start_task(&self, task: &str, once: bool) -> Result<Task, Status> {
-        let request = StartTaskRequest { task: task.into(), once };
+        let request = StartTaskRequest { task: task.into(), once, ..StartTaskRequest::default() };
         within(self.tasks.clone().start_task(request))
             .await
             .map(|response| response.into_inner().task.unwrap())
@@ -187,8 +197,13 @@ impl Coordinator {
 
     /// A task that both agents work on, in phase incremental of epoch 1.
     async fn running_task(&self) -> (String, Agent, Agent) {
+        self.running(request("")).await
+    }
+
+    /// The same of any task between these agents.
+    async fn running(&self, request: CreateTaskRequest) -> (String, Agent, Agent) {
         let (mut source, mut sink) = (self.source().await, self.sink().await);
-        let task_id = self.create(request("")).await.unwrap().task_id;
+        let task_id = self.create(request).await.unwrap().task_id;
         let starting = self.start_task(&task_id, false);
         let agents = async {
             source.answer_precheck(vec![]).await;
@@ -202,6 +217,10 @@ impl Coordinator {
         self.until_state(&task_id, TaskState::Incremental).await;
         (task_id, source, sink)
     }
+}
+
+fn alerts() -> AlertConfig {
+    AlertConfig { webhook: None, secret: Secret::new("for tests") }
 }
 
 fn store_path(directory: &tempfile::TempDir) -> PathBuf {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use strait_proto::v1::report::Report as Kind;
 use strait_proto::v1::{
-    Assign, Hello, ObjectResults, PhaseReached, PlanResult, PrecheckResult, ReleaseResult, SourceSummary,
-    command, command_result,
+    Assign, Hello, InspectResult, ObjectResults, PhaseReached, PlanResult, PrecheckResult, ReleaseResult,
+    SourceSummary, command, command_result,
 };
 use strait_runtime::agent::{Reports, Worker, run_agent};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,7 @@ impl Worker for Willing {
                 command_result::Result::RetryObjects(ObjectResults::default())
             }
             command::Command::Plan(_) => command_result::Result::Plan(PlanResult::default()),
+            command::Command::Inspect(_) => command_result::Result::Inspect(InspectResult::default()),
         }
     }
 }

@@ -13,7 +13,12 @@ fn in_use() -> Failure {
 }
 
 async fn listed(coordinator: &Coordinator, include_released: bool) -> Vec<TaskState> {
-    let response = coordinator.tasks.clone().list_tasks(ListTasksRequest { include_released }).await.unwrap();
+    let response = coordinator
+        .tasks
+        .clone()
+        .list_tasks(ListTasksRequest { include_released, ..Default::default() })
+        .await
+        .unwrap();
     response.into_inner().tasks.iter().map(Task::state).collect()
 }
 

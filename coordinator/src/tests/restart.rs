@@ -72,7 +72,7 @@ async fn a_precheck_that_was_under_way_begins_again_and_still_starts_the_task() 
     let task_id = coordinator.create(request("")).await.unwrap().task_id;
     let asking = tokio::spawn({
         let (mut tasks, task) = (coordinator.tasks.clone(), task_id.clone());
-        async move { tasks.start_task(StartTaskRequest { task, once: true }).await }
+        async move { tasks.start_task(StartTaskRequest { task, once: true, ..StartTaskRequest::default() }).await }
     });
     source.command().await;
     let coordinator = coordinator.restart().await;

@@ -1,4 +1,4 @@
-use strait_proto::v1::{RateLimits, Throttle, UpdateTaskRequest};
+use strait_proto::v1::{ObjectPattern, ObjectSelection, RateLimits, Throttle, UpdateTaskRequest};
 use tonic::{Code, Status};
 
 use super::*;
@@ -36,20 +36,86 @@ async fn a_throttle_reaches_the_agent_that_runs_the_task_and_each_of_its_session
 }
 
 #[tokio::test]
-async fn every_other_field_that_differs_is_named_and_nothing_changes() {
+async fn every_field_that_cannot_change_is_named_with_the_reason_and_nothing_changes() {
     let coordinator = Coordinator::start().await;
-    let task = coordinator.create(request("")).await.unwrap();
-    let other = TaskSpec { name: "other".into(), source: None, ..throttled(5) };
-    let refused = coordinator.update(&task.task_id, TaskSpec { source: spec().destination, ..other }).await;
-    let refused = refused.unwrap_err();
+    let (task_id, _source, _sink) = coordinator.running_task().await;
+    let before = coordinator.task(&task_id).await;
+    let events = coordinator.events(&task_id).await.len();
+    let other = TaskSpec { name: "other".into(), source: spec().destination, ..throttled(5) };
+    let refused = coordinator.update(&task_id, other).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
-    for field in ["name is ", "source.agent is \"eu-1\" there and \"us-1\" here", "source.endpoint is "] {
-        assert!(refused.message().contains(field), "{}", refused.message());
+    for words in [
+        "source.agent is \"eu-1\" there and \"us-1\" here",
+        "source.endpoint is ",
+        "release the task and create it anew",
+    ] {
+        assert!(refused.message().contains(words), "{}", refused.message());
     }
-    assert!(!refused.message().contains("throttle"), "{}", refused.message());
-    let same = coordinator.update(&task.task_id, spec()).await.unwrap();
-    assert_eq!(same.spec, task.spec);
-    assert_eq!(coordinator.events(&task.task_id).await.len(), 1, "nothing happened");
+    let named = ["throttle", "name is"].iter().any(|field| refused.message().contains(field));
+    assert!(!named, "{}", refused.message());
+    let same = coordinator.update(&task_id, spec()).await.unwrap();
+    assert_eq!(same.spec, before.spec);
+    assert_eq!(coordinator.events(&task_id).await.len(), events, "nothing happened");
+}
+
+#[tokio::test]
+async fn before_its_first_start_everything_may_change_and_the_precheck_counts_no_more() {
+    let coordinator = Coordinator::start().await;
+    let (mut source, mut sink) = (coordinator.source().await, coordinator.sink().await);
+    let task_id = coordinator.create(request("")).await.unwrap().task_id;
+    let agents = async {
+        source.answer_precheck(vec![]).await;
+        sink.answer_precheck(vec![]).await;
+    };
+    let (checked, ()) = tokio::join!(coordinator.precheck(&task_id), agents);
+    assert_eq!(checked.unwrap().state(), TaskState::Ready);
+
+    let elsewhere = spec().source.map(|it| EndpointReference { agent: "eu-2".into(), ..it });
+    let wanted = TaskSpec { source: elsewhere, name: "another".into(), ..spec() };
+    let updated = coordinator.update(&task_id, wanted).await.unwrap();
+    assert_eq!((updated.state(), updated.precheck.len()), (TaskState::Created, 0));
+    assert_eq!(coordinator.task("another").await, updated);
+
+    let mut source = Agent::connect(&coordinator.address, Side::Source, "eu-2", None).await;
+    let agents = async {
+        source.answer_precheck(vec![]).await;
+        sink.answer_precheck(vec![]).await;
+        source.assigned().await;
+    };
+    let (started, ()) = tokio::join!(coordinator.start_task(&task_id, false), agents);
+    assert_eq!(started.unwrap().state(), TaskState::SchemaSync);
+    let coordinator = coordinator.restart().await;
+    assert_eq!(coordinator.task("another").await.task_id, task_id);
+}
+
+#[tokio::test]
+async fn a_running_task_is_assigned_again_with_more_tables_and_keeps_those_that_it_has() {
+    let coordinator = Coordinator::start().await;
+    let selecting = |schemas: &[&str]| {
+        let entry =
+            |schema: &&str| ObjectPattern { schema: (*schema).to_owned(), ..ObjectPattern::default() };
+        let include = schemas.iter().map(entry).collect();
+        TaskSpec { objects: Some(ObjectSelection { include, ..Default::default() }), ..spec() }
+    };
+    let request = CreateTaskRequest { spec: Some(selecting(&["a"])), ..CreateTaskRequest::default() };
+    let (task_id, mut source, mut sink) = coordinator.running(request).await;
+    let grown = coordinator.update(&task_id, selecting(&["a", "b"])).await.unwrap();
+    assert_eq!((grown.state(), grown.epoch), (TaskState::Incremental, 2));
+    let (to_sink, to_source) = (sink.assigned().await, source.assigned().await);
+    assert_eq!((to_sink.epoch, to_source.epoch), (2, 2));
+    assert_eq!(to_source.spec, grown.spec);
+
+    let refused = coordinator.update(&task_id, selecting(&["b"])).await.unwrap_err();
+    assert!(refused.message().contains("can neither leave the task"), "{}", refused.message());
+    // While an agent is away, the change waits for it.
+    drop(sink);
+    coordinator.until_state(&task_id, TaskState::Retrying).await;
+    let grown = coordinator.update(&task_id, selecting(&["a", "b", "c"])).await.unwrap();
+    assert_eq!(grown.state(), TaskState::Retrying);
+    source.revoked().await;
+    let mut sink = coordinator.sink().await;
+    assert_eq!(sink.assigned().await.spec, grown.spec);
+    assert_eq!(source.assigned().await.spec, grown.spec);
 }
 
 #[tokio::test]

@@ -54,6 +54,14 @@ use selection::Selection;
 use snapshot::Snapshot;
 use types::Types;
 
+/// How the database sorts texts and what it takes for a letter, as `provider locale character-type`. Providers and their locale
+/// stand in columns that came with 15 and changed their name with 17.
+pub const DATABASE_COLLATION: &str = "
+    SELECT concat_ws(' ',
+               CASE d ->> 'datlocprovider' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END,
+               coalesce(d ->> 'datlocale', d ->> 'daticulocale', d ->> 'datcollate'), d ->> 'datctype')
+    FROM (SELECT to_jsonb(pg_database) AS d FROM pg_database WHERE datname = current_database()) AS database";
+
 /// Reads the selected part of the database that `client` is connected to, a PostgreSQL 12 to 18.
 ///
 /// Errors are those of the server or the connection; the transaction is over in any case. A table that is

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use strait_postgres::catalog::DATABASE_COLLATION;
 use strait_postgres::quote::{identifier, literal, qualified};
 use strait_proto::v1::TableName;
 use tokio_postgres::types::Type;
@@ -128,6 +129,37 @@ impl Checks<'_> {
             "a character that the destination's encoding does not have stops the task when it arrives",
             "Use a destination database with ENCODING 'UTF8', unless the texts are known to fit.",
         )
+    }
+
+    pub(super) async fn collation(&self) -> Checked {
+        let row = self.client.query_one(DATABASE_COLLATION, &[]).await;
+        let destination: String = row.context("read the database's collation")?.get(0);
+        let source = &self.source.collation;
+        if destination == *source || source.is_empty() {
+            return fine(destination);
+        }
+        warning(
+            format!("{destination}, the source has {source}"),
+            "texts sort in another order: queries with ORDER BY answer otherwise, and CHECKs that compare texts may fail",
+            format!(
+                "Use a destination database made like the source's ({source}), unless the order does not matter."
+            ),
+        )
+    }
+
+    /// PostgreSQL tells nobody how much is free; what is needed can be said.
+    pub(super) async fn free_space(&self) -> Checked {
+        const SQL: &str = "SELECT pg_size_pretty($1::bigint), pg_size_pretty(pg_database_size(current_database())),
+                                  (SELECT spcname::text FROM pg_tablespace AS t JOIN pg_database AS d ON d.dattablespace = t.oid
+                                    WHERE d.datname = current_database())";
+        let needed = i64::try_from(self.source.size_bytes).unwrap_or(i64::MAX);
+        let row = self.client.query_typed_one(SQL, &[(&needed, Type::INT8)]).await;
+        let row = row.context("read the database's size")?;
+        let (needed, taken, tablespace): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        fine(format!(
+            "about {needed} come in addition to {taken}, and log for it, in tablespace {tablespace}; PostgreSQL does not tell how \
+             much is free"
+        ))
     }
 
     pub(super) async fn extensions(&self) -> Checked {

@@ -78,5 +78,5 @@ pub(super) fn answered(name: &str, checked: Checked) -> PrecheckItem {
         Err(Refusal { detail, concern }) => (PrecheckOutcome::Failed, detail, Some(concern)),
     };
     let (cause, remedy) = concern.map(|concern| (concern.cause, concern.remedy)).unwrap_or_default();
-    PrecheckItem { name: name.to_owned(), outcome: outcome.into(), detail, cause, remedy }
+    PrecheckItem { name: name.to_owned(), outcome: outcome.into(), detail, cause, remedy, confirmed: false }
 }

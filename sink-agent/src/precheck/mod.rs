@@ -46,6 +46,8 @@ pub(crate) async fn precheck(
         items.push(item::answered("destination.same_name_tables", checks.same_name_tables().await));
     }
     items.push(item::answered("destination.encoding", checks.encoding().await));
+    items.push(item::answered("destination.collation", checks.collation().await));
+    items.push(item::answered("destination.free_space", checks.free_space().await));
     items.push(item::answered("destination.extensions", checks.extensions().await));
     let required = requirements::check(&client, &source.requirements).await;
     items.push(item::answered("destination.requirements", required));

@@ -53,7 +53,7 @@ fn bounded<T: ToString>(things: impl IntoIterator<Item = T>, separator: &str) ->
 }
 
 fn item(name: &str, outcome: PrecheckOutcome, detail: String, cause: String, remedy: String) -> PrecheckItem {
-    PrecheckItem { name: name.to_owned(), outcome: outcome.into(), detail, cause, remedy }
+    PrecheckItem { name: name.to_owned(), outcome: outcome.into(), detail, cause, remedy, confirmed: false }
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 mod filters;
 mod heartbeat;
 pub(crate) mod item;
+mod neighbours;
 mod objects;
 mod server;
+mod settings;
 mod summary;
 
 use strait_postgres::{Client, Dialect, Error, KernelVersion, catalog};

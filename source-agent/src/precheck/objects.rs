@@ -1,6 +1,6 @@
 //! The selected objects: whether there are any, and whether this role may read and publish them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use strait_postgres::{Client, Error, quote};
 use strait_proto::v1::{self, PrecheckItem};
@@ -34,7 +34,7 @@ pub(super) async fn check(
     let relations: Vec<u32> = tables.iter().copied().chain(leaves).collect();
     let rights = client.query(RIGHTS, &[&relations]).await?;
     let rights: Vec<Rights> = rights.iter().map(Rights::from_row).collect::<Result<_, _>>()?;
-    let mut items = vec![selected(client, selection, model).await?, unsupported(model)];
+    let mut items = vec![selected(client, selection, model).await?, unsupported(model), parents(model)];
     if parts.full || parts.incremental {
         items.push(readable(client, model, &rights).await?);
     }
@@ -132,6 +132,26 @@ fn unsupported(model: &v1::SchemaModel) -> PrecheckItem {
     )
 }
 
+/// A foreign key needs both of its tables: the model leaves those out whose parent it does not have, and says so.
+fn parents(model: &v1::SchemaModel) -> PrecheckItem {
+    const NAME: &str = "source.foreign_key_parents";
+    let constraints = model.tables.iter().flat_map(|table| &table.constraints);
+    let keys = constraints.filter(|it| it.kind() == v1::ConstraintKind::ForeignKey).count();
+    let left_out = model.skipped.iter().filter(|it| it.object_kind == "constraint");
+    let orphans = left_out.filter(|it| it.detail.starts_with("it refers to "));
+    let orphans: Vec<String> =
+        orphans.map(|it| format!("{}.{}: {}", it.schema, it.name, it.detail)).collect();
+    if orphans.is_empty() {
+        return passed(NAME, format!("the tables that {keys} foreign keys refer to are all selected"));
+    }
+    warning(
+        NAME,
+        list(orphans),
+        "foreign keys that refer to tables which the task does not have are left out",
+        "Select the tables that they refer to as well, or do without these keys.",
+    )
+}
+
 async fn readable(
     client: &Client,
     model: &v1::SchemaModel,
@@ -150,7 +170,7 @@ async fn readable(
     let mut causes = Vec::new();
     let mut remedy = Vec::new();
     let no_usage = unreadable.iter().filter(|it| !it.usage).map(|it| quote::identifier(&it.schema));
-    let schemas: std::collections::BTreeSet<String> = no_usage.collect();
+    let schemas: BTreeSet<String> = no_usage.collect();
     remedy.extend(schemas.iter().map(|schema| format!("GRANT USAGE ON SCHEMA {schema} TO {role};")));
     if !unreadable.is_empty() {
         let names = unreadable.iter().map(|it| format!("{}.{}", it.schema, it.name));

@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
 use super::item::{list, warning};
-use super::{failed, failed_by, passed};
+use super::{failed, failed_by, neighbours, passed, settings};
 use crate::source::Source;
 
 /// Settings and counts in one row. `pg_stat_replication` shows its rows to everybody, `pg_stat_activity` does not.
@@ -48,6 +48,10 @@ pub(super) async fn check(
         slots(&facts)?,
         wal_senders(&facts)?,
         keep_size(&facts)?,
+        settings::decoding_memory(client).await?,
+        settings::sender_timeout(client).await?,
+        neighbours::idle_slots(client, &own).await?,
+        neighbours::standbys(client).await?,
         prepared_transactions(client).await?,
         long_transactions(client).await?,
     ])

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use strait_postgres::{Client, Error, ServerVersion};
+use strait_postgres::{Client, Error, ServerVersion, catalog};
 use strait_proto::v1;
 
 use crate::mapping::Mapped;
@@ -39,6 +39,7 @@ pub(super) async fn summarise(
     let tables: Vec<u32> = model.tables.iter().map(|table| table.table_id).collect();
     let extension_types = client.query(EXTENSION_TYPES, &[&tables]).await?;
     let encoding = client.query_one("SELECT current_setting('server_encoding')", &[]).await?;
+    let collation = client.query_one(catalog::DATABASE_COLLATION, &[]).await?;
     let summary = v1::SourceSummary {
         identity,
         probe_lock: probe_lock(&client).await?,
@@ -56,6 +57,7 @@ pub(super) async fn summarise(
             .collect::<Result<_, Error>>()?,
         server_version: version.0,
         requirements: model.requirements.clone(),
+        collation: collation.try_get(0)?,
         structures: Vec::new(),
     };
     let hold = async move {

@@ -116,14 +116,13 @@ async fn the_command_updates_a_throttle_and_names_what_it_cannot_update() -> Res
     scenario.tasks.wait_until(&task_id, "the throttle is in force", patience(), in_force).await?;
 
     write(
-        "retry: {other: 20m}\nobjects: {exclude: [public.t]}\nthrottle: {incremental: {rows_per_second: 1}}",
+        "operations: [insert]\nobjects: {exclude: [public.t]}\nthrottle: {incremental: {rows_per_second: 1}}",
     )?;
     let refused = strait(&command).await?;
     ensure!(refused.status.code() == Some(1), "{refused:?}");
     let said = String::from_utf8_lossy(&refused.stderr);
     ensure!(
-        said.contains("objects.exclude is [] there")
-            && said.contains("retry.other is 10m there and 20m here"),
+        said.contains("objects.exclude is [] there") && said.contains("would be left out from now on"),
         "{said}"
     );
     ensure!(!said.contains("throttle"), "{said}");

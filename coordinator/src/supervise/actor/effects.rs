@@ -33,6 +33,10 @@ impl Actor {
 
     /// The sink-agent first: it refuses the source-agent's calls until it knows the token.
     fn assign(&mut self) {
+        if !(self.source.is_connected() && self.sink.is_connected()) {
+            // Whoever works under an earlier epoch stops; both are assigned once both are there.
+            return self.revoke();
+        }
         let epoch = self.record.epoch;
         let data_address = self.sink.session().map(|session| session.hello().data_address.clone());
         // Whichever side can reach the other does.

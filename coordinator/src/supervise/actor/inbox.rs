@@ -10,17 +10,18 @@ use tokio::time::{Instant, sleep};
 use super::{AFTER_DEFECT, Actor, Change, Message, chain};
 use crate::clock::now_us;
 use crate::error::RequestError;
-use crate::supervise::lines;
 use crate::supervise::work::{Begin, Done, Halt};
+use crate::supervise::{StartOptions, lines};
 use crate::task::failure::not_connected;
-use crate::task::spec::{Difference, differences};
-use crate::task::{Event, Operation, Phase, Side, TaskRecord};
+use crate::task::precheck::{confirm, unconfirmed};
+use crate::task::spec::{Changes, Standing, changes};
+use crate::task::{Event, Operation, Phase, Side, State, TaskRecord};
 
 impl Actor {
     pub(super) async fn received(&mut self, message: Message) {
         match message {
-            Message::Asked { operation, once, reply } => {
-                let answer = self.asked(operation, once).await;
+            Message::Asked { operation, options, reply } => {
+                let answer = self.asked(operation, options).await;
                 // A caller that left misses nothing: what was asked for is stored.
                 let _ = reply.send(answer);
             }
@@ -29,23 +30,50 @@ impl Actor {
                 // As above.
                 let _ = reply.send(answer);
             }
+            Message::Confirmed { items, reply } => {
+                let answer = self.confirmed(&items).await;
+                // As above.
+                let _ = reply.send(answer);
+            }
             Message::Retried { results, reply } => {
                 self.remember_objects(results).await;
                 // As above.
                 let _ = reply.send(());
             }
+            Message::Noted { line } => self.note(vec![line]).await,
             Message::Reported { side, epoch, report } => self.reported(side, epoch, *report).await,
         }
     }
 
-    async fn asked(&mut self, operation: Operation, once: bool) -> Result<(), RequestError> {
+    async fn asked(&mut self, operation: Operation, options: StartOptions) -> Result<(), RequestError> {
         if operation == Operation::Precheck && self.is_prechecking {
             return Err(RequestError::PrecheckRunning);
         }
         self.source.refresh();
         self.sink.refresh();
-        let once = (operation == Operation::Start).then_some(once);
+        let starts = operation == Operation::Start;
+        if starts && options.confirmed {
+            let open = unconfirmed(&self.record.precheck);
+            if self.record.state != State::Ready || !open.is_empty() {
+                return Err(RequestError::Unconfirmed(open));
+            }
+        }
+        let once = starts.then_some(options.once);
         self.apply(&Change { once, ..Event::Asked(operation).into() }).await
+    }
+
+    async fn confirmed(&mut self, items: &[String]) -> Result<(), RequestError> {
+        let (precheck, confirmed) = confirm(&self.record.precheck, items).map_err(|strangers| {
+            let message = format!("are no warnings of the last precheck: {}", strangers.join(", "));
+            RequestError::invalid("items", message)
+        })?;
+        if confirmed.is_empty() {
+            return Ok(());
+        }
+        let news = vec![format!("warnings confirmed: {}", confirmed.join(", "))];
+        self.save(TaskRecord { precheck, ..TaskRecord::clone(&self.record) }, news).await?;
+        self.publish();
+        Ok(())
     }
 
     /// Only what may change in this state; the source-agent is told by the next look at who is there.
@@ -53,19 +81,20 @@ impl Actor {
         if spec.name.is_empty() && self.record.name_generated {
             spec.name.clone_from(&self.record.spec.name);
         }
-        let differences = differences(&self.record.spec, &spec);
-        let at_rest = self.record.state.is_at_rest();
-        let (changes, refused): (Vec<Difference>, Vec<_>) =
-            differences.into_iter().partition(|difference| difference.is_changeable(at_rest));
-        if !refused.is_empty() {
-            return Err(RequestError::NotChangeable(refused));
-        }
-        if changes.is_empty() {
+        let record = &self.record;
+        let grows = !record.once && spec.synchronizes(v1::Synchronization::Incremental);
+        let standing = Standing::of(&record.state, record.assigned, grows);
+        let Changes { differences, effect } =
+            changes(&record.spec, &spec, standing).map_err(RequestError::NotChangeable)?;
+        if differences.is_empty() {
             return Ok(());
         }
-        let news = lines::updated(&changes);
-        let event = Event::Asked(Operation::Update);
+        let news = lines::updated(&differences);
+        self.source.refresh();
+        self.sink.refresh();
+        let event = Event::Asked(Operation::Update(effect));
         self.apply(&Change { spec: Some(spec), news, ..event.into() }).await?;
+        self.follow_agents();
         self.source.outdated();
         Ok(())
     }
@@ -103,8 +132,9 @@ impl Actor {
 
     pub(super) async fn done(&mut self, done: Done) {
         match done {
-            Done::Prechecked(precheck) => {
+            Done::Prechecked(mut precheck) => {
                 self.is_prechecking = false;
+                precheck.keep_confirmed(&self.record.precheck);
                 let (passed, news) = (precheck.passed(), precheck.lines());
                 let event = Event::Prechecked { passed };
                 let change = Change { precheck: Some(precheck), news, ..event.into() };

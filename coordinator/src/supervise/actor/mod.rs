@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::contact::Contact;
 use super::work::Done;
-use super::{Objects, Supervisor, TaskView, lines};
+use super::{Objects, StartOptions, Supervisor, TaskView, lines};
 use crate::clock::now_us;
 use crate::error::RequestError;
 use crate::registry::AgentKey;
@@ -43,11 +43,15 @@ const AFTER_DEFECT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Message {
     /// An operator wants something; answered once it is stored, or refused.
-    Asked { operation: Operation, once: bool, reply: oneshot::Sender<Result<(), RequestError>> },
+    Asked { operation: Operation, options: StartOptions, reply: oneshot::Sender<Result<(), RequestError>> },
+    /// An operator accepts these warnings, or all; answered like the above.
+    Confirmed { items: Vec<String>, reply: oneshot::Sender<Result<(), RequestError>> },
     /// An operator wants the task to be like this; answered like the above.
     Updated { spec: Box<TaskSpec>, reply: oneshot::Sender<Result<(), RequestError>> },
     /// Objects were tried again; answered once their results are taken in.
     Retried { results: Vec<v1::ObjectResult>, reply: oneshot::Sender<()> },
+    /// A line for the task's events.
+    Noted { line: String },
     /// An agent of the task says something.
     Reported { side: Side, epoch: Epoch, report: Box<report::Report> },
 }
@@ -101,10 +105,7 @@ impl Actor {
         let progress = record.progress.clone().map(Arc::new);
         let timings = supervisor.timings;
         let first_grace = if is_restored { timings.restart_grace } else { timings.contact_grace };
-        let contact = |side| {
-            let key = AgentKey { side, name: record.agent(side).to_owned() };
-            Contact::new(&supervisor.registry, &record.task_id, key, first_grace, timings.contact_grace)
-        };
+        let contact = |side| contact(&supervisor, &record, side, first_grace);
         let (source, sink) = (contact(Side::Source), contact(Side::Sink));
         let view = TaskView {
             record: record.clone(),
@@ -136,6 +137,16 @@ impl Actor {
         (actor, seen)
     }
 
+    /// Looks to the agents that the task names now.
+    fn follow_agents(&mut self) {
+        let grace = self.supervisor.timings.contact_grace;
+        for followed in [&mut self.source, &mut self.sink] {
+            if followed.agent() != self.record.agent(followed.side()) {
+                *followed = contact(&self.supervisor, &self.record, followed.side(), grace);
+            }
+        }
+    }
+
     /// Works until the task is released or the coordinator ends. The agents are left running: whoever starts next picks the task up from the store.
     pub(super) async fn run(mut self) {
         let stop = self.supervisor.stop.clone();
@@ -162,8 +173,12 @@ impl Actor {
 
     /// Stores what an event makes of the task, then carries out what follows.
     async fn apply(&mut self, change: &Change) -> Result<(), RequestError> {
-        let outcome = transition(&self.record.state, &change.event, &self.context())?;
         let mut next = TaskRecord::clone(&self.record);
+        if let Some(spec) = &change.spec {
+            next.spec = TaskSpec::clone(spec);
+            next.name_generated &= next.spec.name == self.record.spec.name;
+        }
+        let outcome = transition(&self.record.state, &change.event, &self.context(&next))?;
         if next.state.shown() != outcome.state.shown() {
             next.state_changed_at_us = now_us();
         }
@@ -177,8 +192,9 @@ impl Actor {
             next.assigned = true;
         }
         next.once = change.once.unwrap_or(next.once);
-        if let Some(spec) = &change.spec {
-            next.spec = TaskSpec::clone(spec);
+        if next.state == State::Created {
+            // It was of another specification.
+            next.precheck.clear();
         }
         if let Some(precheck) = &change.precheck {
             next.precheck.clone_from(&precheck.items);
@@ -241,6 +257,12 @@ impl Actor {
             busy: self.is_prechecking || self.record.state.is_passing(),
         });
     }
+}
+
+fn contact(supervisor: &Supervisor, record: &TaskRecord, side: Side, first_grace: Duration) -> Contact {
+    let key = AgentKey { side, name: record.agent(side).to_owned() };
+    let grace = supervisor.timings.contact_grace;
+    Contact::new(&supervisor.registry, &record.task_id, key, first_grace, grace)
 }
 
 /// An error and what caused it, on one line.

@@ -5,8 +5,7 @@ use tokio::time::Instant;
 use super::{Actor, IDLE};
 use crate::clock::{now_us, until};
 use crate::supervise::contact::Contact;
-use crate::task::failure::{absent, came_back_idle};
-use crate::task::{Absence, Context, Event, RetryReason, State};
+use crate::task::{Context, Event, Presence, State, TaskRecord, absence, due};
 
 impl Actor {
     /// Brings what the agents do and what the state wants together. False when the coordinator ends.
@@ -30,51 +29,23 @@ impl Actor {
         true
     }
 
-    /// What follows from who is there and what time it is.
     fn due(&self) -> Option<Event> {
-        let absence = match &self.record.state {
-            State::Running { .. } => None,
-            State::Retrying(retry) => {
-                if now_us() >= retry.until_us && Instant::now() >= self.patient_until {
-                    return Some(Event::WindowSpent);
-                }
-                retry.absence()
-            }
-            _ => return None,
-        };
-        if self.source.is_connected() && self.sink.is_connected() {
-            let contacts = [&self.source, &self.sink].into_iter();
-            let idle = contacts.filter(|contact| contact.holds() != Some(self.record.epoch));
-            let idle: Vec<_> = idle.map(|contact| (contact.side(), contact.agent())).collect();
-            if !idle.is_empty() {
-                return Some(Event::AgentsFree { failure: came_back_idle(&idle) });
-            }
-            return absence.map(|_| Event::AgentsPresent);
-        }
-        let now = Instant::now();
-        let is_overdue = |contact: &Contact| contact.overdue_at().is_some_and(|at| at <= now);
-        let overdue = self.absence(is_overdue(&self.source), is_overdue(&self.sink), self.was_working())?;
-        let is_news =
-            absence.is_none_or(|known| (known.source, known.sink) != (overdue.source, overdue.sink));
-        is_news.then_some(Event::AgentsAbsent(overdue))
-    }
-
-    /// Whether the agents were at work before one of them went missing.
-    fn was_working(&self) -> bool {
-        match &self.record.state {
-            State::Running { .. } => true,
-            State::Retrying(retry) => match &retry.reason {
-                RetryReason::Interrupted(_) => true,
-                RetryReason::Absent { absence, .. } => absence.lost,
-            },
+        let window_closed = match &self.record.state {
+            State::Retrying(retry) => now_us() >= retry.until_us && Instant::now() >= self.patient_until,
             _ => false,
-        }
+        };
+        due(&self.record.state, &self.presences(), window_closed)
     }
 
-    fn absence(&self, source: bool, sink: bool, lost: bool) -> Option<Absence> {
-        let sides = [(source, &self.source), (sink, &self.sink)].into_iter().filter(|(is_away, _)| *is_away);
-        let away: Vec<_> = sides.map(|(_, contact)| (contact.side(), contact.agent())).collect();
-        (source || sink).then(|| Absence { source, sink, lost, failure: absent(&away, lost) })
+    fn presences(&self) -> [Presence<'_>; 2] {
+        let (now, epoch) = (Instant::now(), self.record.epoch);
+        [&self.source, &self.sink].map(|contact| Presence {
+            side: contact.side(),
+            agent: contact.agent(),
+            is_connected: contact.is_connected(),
+            is_overdue: contact.overdue_at().is_some_and(|at| at <= now),
+            is_at_work: contact.holds() == Some(epoch),
+        })
     }
 
     pub(super) fn next_wake(&self) -> Instant {
@@ -89,12 +60,12 @@ impl Actor {
         overdue.chain(window).chain(self.progress_due).min().unwrap_or(now + IDLE)
     }
 
-    pub(super) fn context(&self) -> Context {
-        let away = |contact: &Contact| !contact.is_connected();
+    /// What a decision depends on, for the task as it is to be.
+    pub(super) fn context(&self, next: &TaskRecord) -> Context {
         Context {
             now_us: now_us(),
-            windows: self.supervisor.windows(&self.record),
-            absence: self.absence(away(&self.source), away(&self.sink), false),
+            windows: self.supervisor.windows(next),
+            absence: absence(&self.presences(), |agent| !agent.is_connected, false),
             assigned: self.record.assigned,
         }
     }

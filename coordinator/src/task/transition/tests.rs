@@ -84,6 +84,54 @@ release of a task that was never assigned:
     finished             -> released
     failed/full          -> released
 
+update of what a running agent takes: refused otherwise
+    created              -> created
+    prechecking          -> prechecking
+    prechecking+start    -> prechecking+start
+    precheck-failed      -> precheck-failed
+    ready                -> ready
+    running/full         -> running/full
+    interrupted/full     -> interrupted/full
+    no-source/full       -> no-source/full
+    no-sink/full         -> no-sink/full
+    hidden/full          -> hidden/full
+    pausing/full         -> pausing/full
+    pausing-retry/full   -> pausing-retry/full
+    paused/full          -> paused/full
+    failed/full          -> failed/full
+
+update of what comes with an assignment: refused otherwise
+    created              -> created
+    prechecking          -> prechecking
+    prechecking+start    -> prechecking+start
+    precheck-failed      -> precheck-failed
+    ready                -> ready
+    running/full         -> running/full !assign
+    interrupted/full     -> interrupted/full !assign
+    no-source/full       -> no-source/full !assign
+    no-sink/full         -> no-sink/full !assign
+    hidden/full          -> hidden/full !assign
+    pausing/full         -> pausing/full
+    pausing-retry/full   -> pausing-retry/full
+    paused/full          -> paused/full
+    failed/full          -> failed/full
+
+update of a task that nothing was made of: refused otherwise
+    created              -> created
+    prechecking          -> prechecking
+    prechecking+start    -> prechecking+start
+    precheck-failed      -> created
+    ready                -> created
+    running/full         -> running/full
+    interrupted/full     -> interrupted/full
+    no-source/full       -> no-source/full
+    no-sink/full         -> no-sink/full
+    hidden/full          -> hidden/full
+    pausing/full         -> pausing/full
+    pausing-retry/full   -> pausing-retry/full
+    paused/full          -> paused/full
+    failed/full          -> failed/full
+
 restored:
     prechecking          -> prechecking !precheck
     prechecking+start    -> prechecking+start !precheck
@@ -281,7 +329,7 @@ fn context() -> Context {
 
 /// Every event by its name in the specification.
 fn events() -> Vec<(&'static str, Event, Context)> {
-    use Operation::{Pause, Precheck, Release, Resume, Start};
+    use Operation::{Pause, Precheck, Release, Resume, Start, Update};
     let usual = context();
     let sink_away = Context { absence: Some(away(false, true)), ..context() };
     let unassigned = Context { assigned: false, ..context() };
@@ -296,6 +344,9 @@ fn events() -> Vec<(&'static str, Event, Context)> {
         ("resume while the sink-agent is away", Event::Asked(Resume), &sink_away),
         ("release", Event::Asked(Release), &usual),
         ("release of a task that was never assigned", Event::Asked(Release), &unassigned),
+        ("update of what a running agent takes", Event::Asked(Update(Effect::Live)), &usual),
+        ("update of what comes with an assignment", Event::Asked(Update(Effect::Reassign)), &usual),
+        ("update of a task that nothing was made of", Event::Asked(Update(Effect::Afresh)), &usual),
         ("restored", Event::Restored, &usual),
         ("precheck passed", Event::Prechecked { passed: true }, &usual),
         ("precheck passed while the sink-agent is away", Event::Prechecked { passed: true }, &sink_away),
