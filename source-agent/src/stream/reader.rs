@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::catch_up::CatchUp;
 use super::forward::Forward;
 use super::mode::Chooser;
-use super::slot_access::SlotAccess;
+use super::slot_access::{Copied, SlotAccess};
 use super::walsender::Walsender;
 use crate::error::{During, RunError};
 
@@ -93,15 +93,21 @@ impl Reader {
     /// Works the backlog off in slices; returns the stream that took over, or none where one has to be started.
     async fn catch_up(&mut self) -> Result<Option<Walsender>, RunError> {
         let position_lsn = self.forward.shape.position_lsn();
-        let Some(copy) = self.slot.copy(position_lsn).await? else {
-            let text = "the source has no free replication slot (max_replication_slots) for reading a backlog in slices: it \
-                        is streamed, which is slower";
-            self.forward.catalog.reporter.notice_once(text.to_owned()).await;
-            self.chooser.refused(Instant::now());
-            return Ok(None);
+        let obstacle = match self.slot.copy(position_lsn).await? {
+            Copied::Slot(copy) => {
+                let (slot, forward, chooser) = (&self.slot, &mut self.forward, &mut self.chooser);
+                return CatchUp { slot, forward, chooser }.run(copy).await;
+            }
+            Copied::NoSlotFree => "has no free replication slot (max_replication_slots) for it",
+            Copied::WaitsForStandbys => {
+                "sends nothing before its standbys have it (synchronized_standby_slots)"
+            }
         };
-        let catch_up = CatchUp { slot: &self.slot, forward: &mut self.forward, chooser: &mut self.chooser };
-        catch_up.run(copy).await
+        let text =
+            format!("a backlog is streamed, not read in slices, which is slower: the source {obstacle}");
+        self.forward.catalog.reporter.notice_once(text).await;
+        self.chooser.refused(Instant::now());
+        Ok(None)
     }
 
     /// Reads the stream until it breaks; returns between two transactions where a long backlog has grown.

@@ -30,6 +30,15 @@ pub(super) struct SlotAccess {
     pub(super) options: StartOptions,
 }
 
+/// What became of copying a slot.
+pub(super) enum Copied {
+    Slot(SlotCopy),
+    /// The source has as many slots as it may.
+    NoSlotFree,
+    /// Nothing may be read that the source's standbys have not flushed: only a walsender waits for them.
+    WaitsForStandbys,
+}
+
 impl SlotAccess {
     /// Starts the slot's stream at `position_lsn`.
     pub(super) async fn stream(&self, position_lsn: Lsn) -> Result<Walsender, RunError> {
@@ -55,13 +64,12 @@ impl SlotAccess {
         unreachable!("the loop ends at its last attempt")
     }
 
-    /// Copies the slot, to be read in slices from `position_lsn` on; none where the source has no slot free, or where nothing
-    /// may be read that its standbys have not flushed: only a walsender waits for them.
-    pub(super) async fn copy(&self, position_lsn: Lsn) -> Result<Option<SlotCopy>, RunError> {
+    /// Copies the slot, to be read in slices from `position_lsn` on.
+    pub(super) async fn copy(&self, position_lsn: Lsn) -> Result<Copied, RunError> {
         let source = &self.source;
         self.verify(position_lsn).await?;
         if standbys::are_waited_for(&self.client).await? {
-            return Ok(None);
+            return Ok(Copied::WaitsForStandbys);
         }
         // Of a session that was cut off.
         slot::drop(&self.client, &source.catch_up_slot, &source.application_name).await?;
@@ -70,8 +78,10 @@ impl SlotAccess {
         let copied =
             SlotCopy::create(connection, &source.slot, name, &source.publication, self.options, position_lsn);
         match copied.await {
-            Err(error) if error.sqlstate() == Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED) => Ok(None),
-            copied => copied.during("copy the replication slot").map(Some),
+            Err(error) if error.sqlstate() == Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED) => {
+                Ok(Copied::NoSlotFree)
+            }
+            copied => copied.during("copy the replication slot").map(Copied::Slot),
         }
     }
 
