@@ -62,11 +62,15 @@ async fn follow(
 ) -> Result<(), RequestError> {
     let mut view = latest.borrow_and_update().clone();
     let mut seen_event_id = view.last_event_id;
+    let mut objects_seen = 0;
     loop {
         let is_last = view.record.state == State::Released;
         let (events, last_event_id) = new_events(supervisor, &view, seen_event_id).await?;
         seen_event_id = last_event_id;
-        let response = WatchTaskResponse { task: Some(supervisor.with_alerts(view.task())), events };
+        // A task may have tens of thousands of objects: after the first time only those with news.
+        let (task, objects) = view.task_since(objects_seen);
+        objects_seen = objects;
+        let response = WatchTaskResponse { task: Some(supervisor.with_alerts(task)), events };
         if responses.send(Ok(response)).await.is_err() || is_last {
             return Ok(());
         }

@@ -30,6 +30,12 @@ impl TaskView {
         self.with_objects(self.objects.list())
     }
 
+    /// With the results that came after the first `seen` ones, and how many have come by now.
+    pub(crate) fn task_since(&self, seen: u64) -> (v1::Task, u64) {
+        let (objects, count) = self.objects.since(seen);
+        (self.with_objects(objects), count)
+    }
+
     /// For lists.
     pub(crate) fn summary(&self) -> v1::Task {
         self.with_objects(Vec::new())
@@ -43,7 +49,15 @@ impl TaskView {
 /// What became of each object of a task: the last result for each counts.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
-    by_name: RwLock<BTreeMap<ObjectKey, ObjectResult>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// With the place of each in the order in which they came, from 1.
+    by_name: BTreeMap<ObjectKey, (u64, ObjectResult)>,
+    /// How many results said something new.
+    count: u64,
 }
 
 type ObjectKey = (String, String, String);
@@ -66,13 +80,17 @@ impl Objects {
 
     /// Takes results in; beyond the bound new objects have no place.
     pub(crate) fn merge(&self, results: Vec<ObjectResult>) -> Merged {
-        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let Known { by_name, count } = &mut *known;
         let mut merged = Merged::default();
         for result in results {
             let key = (result.object_kind.clone(), result.schema.clone(), result.name.clone());
-            if by_name.len() >= OBJECTS_MAX && !by_name.contains_key(&key) {
+            let before = by_name.get(&key);
+            if before.is_none() && by_name.len() >= OBJECTS_MAX {
                 merged.left_out += 1;
-            } else if by_name.insert(key, result.clone()).as_ref() != Some(&result) {
+            } else if before.is_none_or(|(_, before)| *before != result) {
+                *count += 1;
+                by_name.insert(key, (*count, result.clone()));
                 merged.news.push(result);
             }
         }
@@ -81,7 +99,14 @@ impl Objects {
 
     /// By kind, schema and name.
     pub(crate) fn list(&self) -> Vec<ObjectResult> {
-        self.by_name.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.since(0).0
+    }
+
+    /// Those that came after the first `seen` results, and how many have come by now.
+    fn since(&self, seen: u64) -> (Vec<ObjectResult>, u64) {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let newer = known.by_name.values().filter(|(place, _)| *place > seen);
+        (newer.map(|(_, result)| result.clone()).collect(), known.count)
     }
 }
 
@@ -102,6 +127,8 @@ mod tests {
         let again = vec![result("index", "b", "3"), result("table", "a", "2"), result("table", "b", "4")];
         let news: Vec<_> = objects.merge(again).news.into_iter().map(|r| r.detail).collect();
         assert_eq!(news, ["3", "4"]);
+        let newer: Vec<_> = objects.since(2).0.into_iter().map(|r| r.detail).collect();
+        assert_eq!((newer, objects.since(2).1), (vec!["3".to_owned(), "4".to_owned()], 4));
         let seen: Vec<_> = objects.list().into_iter().map(|r| (r.object_kind, r.name, r.detail)).collect();
         let expected = [("index", "b", "3"), ("table", "a", "2"), ("table", "b", "4")];
         assert_eq!(seen, expected.map(|(kind, name, detail)| (kind.into(), name.into(), detail.into())));

@@ -64,7 +64,7 @@ async fn a_task_runs_from_its_start_to_its_end() {
     source.phase(&task_id, 1, TaskState::Incremental).await;
     source.report(&task_id, 1, Kind::Finished(Finished {})).await;
     let task = coordinator.until_state(&task_id, TaskState::Finished).await;
-    assert_eq!(task.objects, [object("last")]);
+    assert_eq!(coordinator.task(&task_id).await.objects, [object("last")]);
     let progress = task.progress.unwrap();
     assert_eq!((progress.copy.unwrap().rows, progress.stream.unwrap().lag_bytes), (7, 9));
     assert_eq!((source.revoked().await.epoch, sink.revoked().await.epoch), (1, 1));
