@@ -35,7 +35,7 @@ impl Parts {
             let definition = v1::SchemaObject {
                 creation_order: order.place(object.node),
                 relation: object.relation.and_then(|oid| relations.get(&oid).map(|(name, _)| name.clone())),
-                ..object.definition(order.stage(object.node), tables)
+                ..object.definition(order.stage(object.node), tables, dependencies.columns(object.node))
             };
             let replacement = Node { class: REPLACEMENT, oid: object.node.oid };
             match object.placeholder.as_ref().filter(|_| order.places.contains_key(&replacement)) {

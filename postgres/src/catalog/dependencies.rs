@@ -54,6 +54,7 @@ pub(super) struct Dependencies {
     /// The place in `extensions`.
     members: HashMap<Node, usize>,
     extensions: Vec<v1::Requirement>,
+    columns: HashMap<Node, Vec<v1::ColumnUse>>,
 }
 
 impl Dependencies {
@@ -64,6 +65,12 @@ impl Dependencies {
             let needed = Node { class: row.try_get("needs_class")?, oid: row.try_get("needs")? };
             let need = Need { node: needed, late: row.try_get("late")?, key: row.try_get("needs_key")? };
             dependencies.needs.entry(node).or_default().push(need);
+        }
+        for row in snapshot.query(include_str!("sql/column_uses.sql")).await? {
+            let node = Node { class: row.try_get("class")?, oid: row.try_get("object")? };
+            let used =
+                v1::ColumnUse { relation_id: row.try_get("relation")?, column: row.try_get("column")? };
+            dependencies.columns.entry(node).or_default().push(used);
         }
         for row in snapshot.query(include_str!("sql/extension_members.sql")).await? {
             let name: String = row.try_get("extension")?;
@@ -84,6 +91,11 @@ impl Dependencies {
 
     pub(super) fn of(&self, node: Node) -> &[Need] {
         self.needs.get(&node).map_or(&[], Vec::as_slice)
+    }
+
+    /// The columns that an object's definition names.
+    pub(super) fn columns(&self, node: Node) -> Vec<v1::ColumnUse> {
+        self.columns.get(&node).cloned().unwrap_or_default()
     }
 
     /// What has to stand before `node` does.

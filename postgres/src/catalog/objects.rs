@@ -55,6 +55,8 @@ pub(super) struct Object {
     /// Why it is left out although it could be carried.
     held_back: Option<String>,
     pub(super) language: Option<String>,
+    /// Of a view, in order.
+    columns: Vec<String>,
 }
 
 /// All of them.
@@ -196,6 +198,7 @@ impl Object {
             note: optional(row, "note")?.unwrap_or_default(),
             held_back: optional(row, "held_back")?,
             language: optional(row, "language")?,
+            columns: optional(row, "columns")?.unwrap_or_default(),
         }))
     }
 
@@ -207,7 +210,12 @@ impl Object {
         )
     }
 
-    pub(super) fn definition(&self, stage: SchemaStage, tables: Vec<u32>) -> v1::SchemaObject {
+    pub(super) fn definition(
+        &self,
+        stage: SchemaStage,
+        tables: Vec<u32>,
+        column_uses: Vec<v1::ColumnUse>,
+    ) -> v1::SchemaObject {
         v1::SchemaObject {
             object_kind: self.kind.clone(),
             schema: self.schema.clone(),
@@ -219,6 +227,8 @@ impl Object {
             relation: None,
             note: self.note.clone(),
             table_ids: tables,
+            columns: self.columns.clone(),
+            column_uses,
         }
     }
 

@@ -5,13 +5,14 @@
 //! behind it, `::` or an operand before it, or a keyword that takes a name. What refers to a column that is left out is
 //! refused: it cannot exist at the destination.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use strait_postgres::quote;
 
 use super::ColumnMap;
 use super::lexer::{Kind, Token, tokens};
-use super::names::Names;
+use super::names::{Name, Names};
 
 /// The table whose columns a text names.
 #[derive(Debug, Clone, Copy)]
@@ -29,12 +30,21 @@ pub(crate) enum Refusal {
     LeftOut(String),
     /// It needs the whole row, of which some columns are left out.
     WholeRow,
+    /// What it has that is not followed, as the end of a sentence about it.
+    Other(String),
+}
+
+impl Refusal {
+    pub(super) fn because(reason: impl Into<String>) -> Self {
+        Self::Other(reason.into())
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LeftOut(column) => write!(f, "it needs column {column}, which the task leaves out"),
+            Self::Other(reason) => write!(f, "{reason}"),
             Self::WholeRow => write!(f, "it needs the whole row, of which the task leaves columns out"),
         }
     }
@@ -62,12 +72,21 @@ const IN_TYPES: [&str; 13] = [
 
 /// Rewrites a text; without a scope there are no columns in it.
 pub(super) fn rewrite(text: &str, names: &Names, scope: Option<&Scope<'_>>) -> Result<String, Refusal> {
+    rewrite_noting(text, names, scope).map(|(text, _)| text)
+}
+
+/// The rewritten text, and what it mentions by the source's names.
+pub(super) fn rewrite_noting(
+    text: &str,
+    names: &Names,
+    scope: Option<&Scope<'_>>,
+) -> Result<(String, Mentions), Refusal> {
     let tokens = tokens(text);
-    let mut rewriter = Rewriter { tokens: &tokens, names, scope, at: 0, written: String::new() };
-    while rewriter.at < tokens.len() {
+    let mut rewriter = Rewriter::new(&tokens, names, scope);
+    while !rewriter.is_done() {
         rewriter.step()?;
     }
-    Ok(rewriter.written)
+    Ok((rewriter.written, rewriter.mentions))
 }
 
 /// The two halves of a foreign key: its own columns, and those that it refers to.
@@ -99,17 +118,78 @@ pub(super) fn key_columns(definition: &str) -> Vec<String> {
     inside.filter(|it| it.is_identifier()).map(Token::name).collect()
 }
 
-struct Rewriter<'a> {
+/// Whether it is called, and its name at the source.
+pub(super) type Mentions = BTreeSet<(bool, Name)>;
+
+pub(super) struct Rewriter<'a> {
     tokens: &'a [Token<'a>],
     names: &'a Names,
-    scope: Option<&'a Scope<'a>>,
+    pub(super) scope: Option<&'a Scope<'a>>,
     at: usize,
-    written: String,
+    pub(super) written: String,
+    pub(super) mentions: Mentions,
 }
 
 impl<'a> Rewriter<'a> {
+    pub(super) fn new(tokens: &'a [Token<'a>], names: &'a Names, scope: Option<&'a Scope<'a>>) -> Self {
+        Self { tokens, names, scope, at: 0, written: String::new(), mentions: Mentions::new() }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    pub(super) fn is_at_space(&self) -> bool {
+        self.tokens.get(self.at).is_some_and(|it| it.kind == Kind::Space)
+    }
+
+    pub(super) fn keep_spaces(&mut self) {
+        while self.is_at_space() {
+            self.keep();
+        }
+    }
+
+    /// Takes over so many tokens, and the spaces before each.
+    pub(super) fn keep_significant(&mut self, count: usize) {
+        for _ in 0..count {
+            self.keep_spaces();
+            if !self.is_done() {
+                self.keep();
+            }
+        }
+    }
+
+    /// Writes something else for so many tokens.
+    pub(super) fn replace_all(&mut self, count: usize, text: &str) {
+        self.written.push_str(text);
+        self.skip(count);
+    }
+
+    /// Passes over the `schema.name` that comes next.
+    pub(super) fn take_pair(&mut self) -> Name {
+        let name = |it: Option<Token<'_>>| it.map(|it| it.name()).unwrap_or_default();
+        let pair = (name(self.next(0)), name(self.next(2)));
+        self.mentions.insert((false, pair.clone()));
+        self.skip(3);
+        pair
+    }
+
+    /// Passes over the `(a, b)` that comes next.
+    pub(super) fn take_list(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        while let Some(token) = self.next(0) {
+            self.skip(1);
+            if token.is_identifier() {
+                names.push(token.name());
+            } else if token.is(")") {
+                break;
+            }
+        }
+        names
+    }
+
     /// Takes over the next token, or what belongs together with it.
-    fn step(&mut self) -> Result<(), Refusal> {
+    pub(super) fn step(&mut self) -> Result<(), Refusal> {
         let token = self.tokens[self.at];
         if token.is("::") || token.is("RETURNING") {
             self.keep();
@@ -126,18 +206,18 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    fn keep(&mut self) {
+    pub(super) fn keep(&mut self) {
         self.written.push_str(self.tokens[self.at].text);
         self.at += 1;
     }
 
     /// The token so many behind this one; spaces do not count.
-    fn next(&self, distance: usize) -> Option<Token<'a>> {
+    pub(super) fn next(&self, distance: usize) -> Option<Token<'a>> {
         self.tokens[self.at..].iter().filter(|it| it.kind != Kind::Space).nth(distance).copied()
     }
 
     /// The token so many before this one; spaces do not count.
-    fn previous(&self, distance: usize) -> Option<Token<'a>> {
+    pub(super) fn previous(&self, distance: usize) -> Option<Token<'a>> {
         self.tokens[..self.at].iter().rev().filter(|it| it.kind != Kind::Space).nth(distance - 1).copied()
     }
 
@@ -154,7 +234,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    fn identifier(&mut self, token: Token<'a>) -> Result<(), Refusal> {
+    pub(super) fn identifier(&mut self, token: Token<'a>) -> Result<(), Refusal> {
         let is = |token: Option<Token<'_>>, text: &str| token.is_some_and(|it| it.is(text));
         if is(self.next(1), ".") {
             return self.qualified(token);
@@ -184,7 +264,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// `schema.name`, `schema.function(…)`, `OPERATOR(schema.+)`, or `table.*`.
-    fn qualified(&mut self, first: Token<'a>) -> Result<(), Refusal> {
+    pub(super) fn qualified(&mut self, first: Token<'a>) -> Result<(), Refusal> {
         let (Some(second), after) = (self.next(2), self.next(3)) else {
             self.keep();
             return Ok(());
@@ -202,6 +282,7 @@ impl<'a> Rewriter<'a> {
         } else {
             let name = second.name();
             let is_function = after.is_some_and(|it| it.is("(")) && !self.is_referred();
+            self.mentions.insert((is_function, (schema.clone(), name.clone())));
             let target = if is_function {
                 self.names.function(&schema, &name)
             } else {
@@ -241,6 +322,7 @@ impl<'a> Rewriter<'a> {
         let Some(first) = self.next(0).filter(Token::is_identifier) else { return };
         if let (true, Some(second)) = (self.next(1).is_some_and(|it| it.is(".")), self.next(2)) {
             let (schema, name) = (first.name(), second.name());
+            self.mentions.insert((false, (schema.clone(), name.clone())));
             let target = self.names.object(&schema, &name);
             if target == (schema, name) {
                 self.written.push_str(&format!("{}.{}", first.text, second.text));
@@ -282,8 +364,14 @@ impl<'a> Rewriter<'a> {
             let target = self.names.schema(&name);
             if target == name { content.clone() } else { quote::identifier(&target) }
         } else if of_objects.contains(&cast.text) {
-            // Without columns nothing is refused.
-            rewrite(&content, self.names, None).unwrap_or_else(|_| content.clone())
+            match rewrite_noting(&content, self.names, None) {
+                Ok((text, mentions)) => {
+                    self.mentions.extend(mentions);
+                    text
+                }
+                // Without columns nothing is refused.
+                Err(_) => content.clone(),
+            }
         } else {
             return self.keep();
         };
@@ -305,7 +393,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Leaves out so many tokens, spaces not counted.
-    fn skip(&mut self, count: usize) {
+    pub(super) fn skip(&mut self, count: usize) {
         for _ in 0..count {
             while self.tokens.get(self.at).is_some_and(|it| it.kind == Kind::Space) {
                 self.at += 1;

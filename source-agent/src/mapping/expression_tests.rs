@@ -1,6 +1,6 @@
 //! Deparsed texts and what becomes of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use strait_proto::v1::{self, NameCase};
 
@@ -25,7 +25,7 @@ fn names() -> Names {
     let mapping = Mapping::new(Some(&v1::TaskSpec { objects: Some(objects), ..Default::default() }));
     let table = v1::Table { schema: "old s".into(), name: "t".into(), ..Default::default() };
     let model = v1::SchemaModel { tables: vec![table], ..Default::default() };
-    Names::new(&mapping, &model, ExtensionMembers::default())
+    Names::new(&mapping, &model, ExtensionMembers::default(), &HashMap::new())
 }
 
 fn columns(only: &[&str]) -> ColumnMap {

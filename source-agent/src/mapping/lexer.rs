@@ -35,6 +35,15 @@ impl Token<'_> {
         self.text == text
     }
 
+    /// An identifier or a keyword as it is meant in a text that a person wrote.
+    pub(super) fn word(&self) -> Option<String> {
+        match self.kind {
+            Kind::Quoted => Some(self.name()),
+            Kind::Name | Kind::Keyword => Some(self.text.to_lowercase()),
+            _ => None,
+        }
+    }
+
     /// An identifier as it is meant.
     pub(super) fn name(&self) -> String {
         match self.kind {
@@ -42,6 +51,54 @@ impl Token<'_> {
             _ => self.text.to_owned(),
         }
     }
+}
+
+/// Splits a text that a person wrote: comments, which count as spaces, and words of any case.
+pub(super) fn tokens_of_text(text: &str) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (kind, length) = match first {
+            '-' if rest.starts_with("--") => (Kind::Space, rest.find('\n').unwrap_or(rest.len())),
+            '/' if rest.starts_with("/*") => (Kind::Space, comment(rest)),
+            'e' if rest[1..].starts_with('\'') => (Kind::Literal, enclosed(rest, 1, '\'', true)),
+            'b' | 'x' | 'n' if rest[1..].starts_with('\'') => (Kind::Literal, enclosed(rest, 1, '\'', false)),
+            _ => match next(rest, first) {
+                // An operator ends where a comment begins.
+                (Kind::Symbol, length) => {
+                    let symbol = &rest[..length.max(first.len_utf8())];
+                    let ends = [symbol.find("--"), symbol.find("/*")].into_iter().flatten().min();
+                    (Kind::Symbol, ends.unwrap_or(length))
+                }
+                other => other,
+            },
+        };
+        let (token, after) = rest.split_at(length.max(first.len_utf8()));
+        tokens.push(Token { kind, text: token });
+        rest = after;
+    }
+    tokens
+}
+
+/// The length of a comment, with those within it.
+fn comment(rest: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while at < rest.len() {
+        if rest[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return at;
+            }
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    rest.len()
 }
 
 /// Splits a text. An unfinished literal or identifier ends with the text.

@@ -17,6 +17,7 @@ mod expression;
 mod lexer;
 mod model;
 mod names;
+mod objects;
 mod projection;
 mod types;
 
@@ -35,12 +36,18 @@ pub(crate) use projection::Projection;
 pub(crate) struct Mapping {
     selection: v1::ObjectSelection,
     case: NameCase,
+    /// The destination may have the tables already, with their columns in an order of their own.
+    tables_may_exist: bool,
 }
 
 impl Mapping {
     pub(crate) fn new(spec: Option<&v1::TaskSpec>) -> Self {
         let selection = spec.and_then(|spec| spec.objects.clone()).unwrap_or_default();
-        Self { selection, case: spec.map_or(NameCase::Unspecified, v1::TaskSpec::name_case) }
+        Self {
+            selection,
+            case: spec.map_or(NameCase::Unspecified, v1::TaskSpec::name_case),
+            tables_may_exist: spec.is_some_and(|spec| spec.existing_tables() == v1::ExistingTables::Proceed),
+        }
     }
 
     /// Whether every name and column stays as it is.

@@ -11,6 +11,7 @@ use super::Mapping;
 use super::distribution::distribute;
 use super::expression::{self, Refusal, key_columns};
 use super::names::{ExtensionMembers, Names, TableMap};
+use super::objects::{self, Objects};
 
 /// What the destination is to have, and how each table leads there.
 #[derive(Debug, Clone, Default)]
@@ -44,13 +45,14 @@ impl Mapping {
         members: ExtensionMembers,
         begun: &[v1::TableState],
     ) -> Mapped {
-        let names = Arc::new(Names::new(self, source, members));
+        let stands = |state: &v1::TableState| Some((state.table_id, state.table.clone()?));
+        let stand: HashMap<u32, TableName> = begun.iter().filter_map(stands).collect();
+        let names = Arc::new(Names::new(self, source, members, &stand));
         let map = |table: &v1::Table| {
             let name = table.table_name();
-            let state = begun.iter().find(|state| state.table_id == table.table_id);
-            let begun = state.and_then(|state| state.table.clone());
-            let rules = self.rules_name(&name, begun.as_ref());
-            let target = begun.unwrap_or_else(|| self.target(&name));
+            let begun = stand.get(&table.table_id);
+            let rules = self.rules_name(&name, begun);
+            let target = begun.cloned().unwrap_or_else(|| self.target(&name));
             let columns = self.columns(&rules);
             (table.table_id, TableMap { source: name, target, columns, names: Arc::clone(&names) })
         };
@@ -95,15 +97,18 @@ impl Mapped {
         let types: Vec<v1::UserType> = source.types.iter().map(|it| self.user_type(mapping, it)).collect();
         let sequences: Vec<v1::Sequence> =
             source.sequences.iter().map(|it| self.owned_sequence(it, &by_name)).collect();
+        let Objects { objects, comments, skipped: not_followed } =
+            objects::follow(source, &self.names, &self.tables, mapping.tables_may_exist);
+        skipped.extend(not_followed);
         let mut schemas: BTreeSet<String> = tables.iter().map(|it| it.schema.clone()).collect();
         schemas.extend(types.iter().map(|it| it.schema.clone()));
         schemas.extend(sequences.iter().map(|it| it.schema.clone()));
+        schemas.extend(objects.iter().map(|it| it.schema.clone()).filter(|it| !it.is_empty()));
         schemas
             .extend(source.schemas.iter().filter(|it| mapping.takes_all_of(it)).map(|it| mapping.schema(it)));
-        skipped.extend(source.objects.iter().filter(|object| !object.placeholder).map(not_followed));
         let schemas = schemas.into_iter().collect();
         let requirements = source.requirements.clone();
-        v1::SchemaModel { schemas, types, sequences, tables, skipped, requirements, ..Default::default() }
+        v1::SchemaModel { schemas, types, sequences, tables, skipped, objects, comments, requirements }
     }
 
     fn owned_sequence(
@@ -158,15 +163,6 @@ impl Mapped {
         // Only columns are refused.
         expression::rewrite(text, &self.names, None).unwrap_or_else(|_| text.to_owned())
     }
-}
-
-/// What is a text of SQL is not looked into.
-fn not_followed(object: &v1::SchemaObject) -> v1::ObjectResult {
-    const REASON: &str =
-        "the task gives objects other names or columns, which the definition of this one does not follow";
-    let (kind, schema, name) = (&*object.object_kind, &*object.schema, &*object.name);
-    let result = v1::ObjectResult::new(kind, schema, name, v1::ObjectOutcome::Skipped).because(REASON);
-    v1::ObjectResult { statement: object.statements.clone(), ..result }
 }
 
 impl Mapping {

@@ -1,6 +1,6 @@
 //! What is called how at the destination, for everything that a text can name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use strait_postgres::{Client, Error};
@@ -54,7 +54,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn new(mapping: &Mapping, model: &v1::SchemaModel, members: ExtensionMembers) -> Self {
+    /// `begun`: where tables stand already.
+    pub(super) fn new(
+        mapping: &Mapping,
+        model: &v1::SchemaModel,
+        members: ExtensionMembers,
+        begun: &HashMap<u32, TableName>,
+    ) -> Self {
         let mut names = Self { mapping: mapping.clone(), members, ..Self::default() };
         for user_type in &model.types {
             let name = (user_type.schema.clone(), user_type.name.clone());
@@ -65,9 +71,21 @@ impl Names {
             }
             names.place(name, None);
         }
+        for object in &model.objects {
+            match (&*object.object_kind, &object.relation) {
+                ("view" | "materialized view", _) => {
+                    names.place((object.schema.clone(), object.name.clone()), None);
+                }
+                ("index", Some(view)) => {
+                    let name = object.name.strip_prefix(&format!("{}.", view.name));
+                    names.place((object.schema.clone(), name.unwrap_or(&object.name).to_owned()), None);
+                }
+                _ => {}
+            }
+        }
         for table in &model.tables {
             let name = table.table_name();
-            let target = mapping.target(&name);
+            let target = begun.get(&table.table_id).cloned().unwrap_or_else(|| mapping.target(&name));
             for identity in table.columns.iter().filter_map(|column| column.identity.as_ref()) {
                 let sequence = (identity.sequence_schema.clone(), identity.sequence_name.clone());
                 names.place(sequence, Some(&target.schema));
@@ -76,7 +94,9 @@ impl Names {
         }
         for sequence in &model.sequences {
             // A sequence that belongs to a column has to stay in its table's schema.
-            let schema = sequence.owner_table.as_ref().map(|owner| mapping.target(owner).schema);
+            let owner = sequence.owner_table.as_ref();
+            let owner = owner.map(|owner| (owner.schema.clone(), owner.name.clone()));
+            let schema = owner.and_then(|owner| names.objects.get(&owner)).map(|(schema, _)| schema.clone());
             names.place((sequence.schema.clone(), sequence.name.clone()), schema.as_deref());
         }
         names
@@ -95,6 +115,26 @@ impl Names {
             Some(target) => target.clone(),
             None => self.elsewhere(source),
         }
+    }
+
+    /// Whether it is a table, a view, a type or a sequence of the model.
+    pub(super) fn knows(&self, source: &Name) -> bool {
+        self.objects.contains_key(source)
+    }
+
+    /// Those of them that are called otherwise at the destination, or lie elsewhere.
+    pub(super) fn moved(&self) -> impl Iterator<Item = (&Name, &Name)> {
+        self.objects.iter().filter(|(source, target)| source != target)
+    }
+
+    /// The columns of what has no rules of its own.
+    pub(super) fn all_columns(&self) -> ColumnMap {
+        ColumnMap::new(Vec::new(), BTreeMap::new(), self.mapping.case)
+    }
+
+    /// A name that no rule gives another.
+    pub(super) fn cased(&self, name: &str) -> String {
+        self.mapping.cased(name)
     }
 
     /// A function: its name stays, and its schema becomes what its schema becomes.

@@ -13,6 +13,7 @@ mod exactly_once;
 mod existing_tables;
 mod faults;
 mod fencing;
+mod follow_renames;
 mod foreign_database;
 mod greenplum_destination;
 mod greenplum_plan;

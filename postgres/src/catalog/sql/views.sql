@@ -18,6 +18,7 @@ SELECT 'pg_class'::regclass::oid AS class,
        || coalesce(defaults.statements, '') || coalesce(settings.statements, '') AS statements,
        CASE WHEN c.relkind = 'v' THEN format('CREATE VIEW %I.%I AS SELECT %s', n.nspname, c.relname, columns.nulls) END
            AS placeholder,
+       columns.names AS columns,
        format('%s %I.%I', k.word, n.nspname, c.relname) AS comment_on,
        obj_description(c.oid, 'pg_class') AS comment
 FROM pg_class AS c
@@ -67,7 +68,8 @@ FROM pg_class AS c
                                      format_type(a.atttypid, a.atttypmod),
                                      CASE WHEN a.attcollation <> t.typcollation
                                           THEN format(' COLLATE %I.%I', cn.nspname, co.collname) END,
-                                     a.attname), ', ' ORDER BY a.attnum) AS nulls
+                                     a.attname), ', ' ORDER BY a.attnum) AS nulls,
+                   array_agg(a.attname::text ORDER BY a.attnum) AS names
             FROM pg_attribute AS a
                  JOIN pg_type AS t
                    ON t.oid = a.atttypid
