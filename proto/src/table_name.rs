@@ -16,6 +16,21 @@ impl Table {
     pub fn table_name(&self) -> TableName {
         TableName::new(&*self.schema, &*self.name)
     }
+
+    /// Whether it is a partitioned table that becomes one table, with the rows of its leaves.
+    pub fn is_flattened(&self) -> bool {
+        self.partitioned && !self.is_structure()
+    }
+
+    /// Whether it is a partitioned table that keeps its structure: it has no rows, its partitions are tables themselves.
+    pub fn is_structure(&self) -> bool {
+        !self.partition_key.is_empty()
+    }
+
+    /// The table that it is a partition of, where that one keeps its structure.
+    pub fn partition_parent(&self) -> Option<&TableName> {
+        self.partition_of.as_ref()?.parent.as_ref()
+    }
 }
 
 /// For people: `schema.name` without quotes. SQL quotes for itself.

@@ -36,6 +36,7 @@ pub(crate) async fn apply_schema(
     if claim.task_id.is_joining() {
         let kept = store::table_states(&client, &claim.task_id.task()).await?;
         refuse_kept(&model, &kept, &existing)?;
+        leave_target_to_others(&mut model, &kept);
     }
     store::adopt_tables(&client, &claim, &foreign).await?;
     adopted.extend(foreign.into_iter().cloned());
@@ -59,6 +60,7 @@ pub(crate) async fn apply_schema(
     let (outcome, results) = relay.collect(create).await?;
     store::record_objects(&client, &claim, &results).await?;
     let outcome = outcome.context("create the objects of the schema")?;
+    finish_merged(&client, &claim, &model, relay).await?;
     store::set_schema(&client, &claim, &model, outcome.is_complete()).await?;
     session.set_model(model);
     if outcome.is_complete() { Ok(()) } else { Err(failed_tables(&outcome.failed_tables, &results)) }
@@ -90,7 +92,7 @@ fn refuse_kept(
         let name = table.table_name();
         let other =
             |state: &v1::TableState| state.table_id != table.table_id && state.table.as_ref() == Some(&name);
-        existing.contains(&name) && kept.iter().any(other)
+        !table.merged && existing.contains(&name) && kept.iter().any(other)
     };
     let list: Vec<String> =
         model.tables.iter().filter(is_kept).map(|table| qualified(&table.schema, &table.name)).collect();
@@ -104,6 +106,37 @@ fn refuse_kept(
         ),
         format!("Drop or rename them at the destination (DROP TABLE {list};): the new ones join then."),
     ))
+}
+
+/// A table that joins others in one of the task's tables adds nothing to that but rows.
+fn leave_target_to_others(model: &mut v1::SchemaModel, kept: &[v1::TableState]) {
+    for table in model.tables.iter_mut().filter(|table| table.merged) {
+        let name = table.table_name();
+        if kept.iter().any(|state| state.table_id != table.table_id && state.table.as_ref() == Some(&name)) {
+            table.constraints.clear();
+            table.indexes.clear();
+            for column in &mut table.columns {
+                column.default_expression.clear();
+            }
+        }
+    }
+}
+
+/// Tables that several go into get their keys while they are empty: rows meet each other there from the first on.
+async fn finish_merged(
+    client: &Client,
+    claim: &store::Claim,
+    model: &v1::SchemaModel,
+    relay: &Relay<v1::ApplySchemaResponse>,
+) -> Result<(), Error> {
+    for table in model.tables.iter().filter(|table| table.merged) {
+        let finish =
+            async |results: schema::Results| schema::finish_table(client, model, table, &results).await;
+        let (finished, results) = relay.collect(finish).await?;
+        store::record_objects(client, claim, &results).await?;
+        finished.context(format!("build the keys of table {}", table.table_name()))?;
+    }
+    Ok(())
 }
 
 /// A table that is used as it is.
@@ -121,6 +154,7 @@ pub(crate) fn leave_alone(model: &mut v1::SchemaModel, adopted: &HashSet<TableNa
         if adopted.contains(&table.table_name()) {
             table.constraints.clear();
             table.indexes.clear();
+            table.partition_of = None;
             for column in &mut table.columns {
                 column.default_expression.clear();
             }

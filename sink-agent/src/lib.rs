@@ -15,6 +15,7 @@
 mod after_data;
 mod apply;
 mod apply_schema;
+mod arrange_partitions;
 mod config;
 mod continuity;
 mod copy;

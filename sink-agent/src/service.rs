@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::apply::Stream;
 use crate::apply::replies::{REPLIES_MAX, Replies};
 use crate::apply_schema::apply_schema;
+use crate::arrange_partitions::arrange_partitions;
 use crate::continuity::require_same;
 use crate::copy::{self, begin_tables, copy_chunk, finish_table};
 use crate::error::{Context as _, Error};
@@ -202,6 +203,15 @@ impl DataService for Service {
         }
         let joined = join_tables(&assignment, &session, request);
         session.run(joined).await.map(Response::new).map_err(status)
+    }
+
+    async fn arrange_partitions(
+        &self,
+        request: Request<v1::ArrangePartitionsRequest>,
+    ) -> Result<Response<v1::ArrangePartitionsResponse>, Status> {
+        let (peer, request) = opened(request);
+        let (_, session) = self.session(request.session.as_ref(), peer.as_ref()).await.map_err(status)?;
+        session.run(arrange_partitions(&session, request)).await.map(Response::new).map_err(status)
     }
 
     async fn set_sequences(

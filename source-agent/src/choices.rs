@@ -4,7 +4,6 @@
 //! INSERT was left out is a conflict, as for any row that is missing. An UPDATE that changes a key is an UPDATE.
 
 use strait_postgres::ServerVersion;
-use strait_postgres::catalog::options_of;
 use strait_proto::v1::{self, Operation, RowOperation, Synchronization};
 
 /// The parts of a task.
@@ -100,10 +99,10 @@ impl Carried {
         Self { selection, operations: spec.map(|spec| spec.operations.clone()).unwrap_or_default() }
     }
 
-    /// Those of one table, by its name at the source.
-    pub(crate) fn by_table(&self, schema: &str, table: &str) -> Operations {
-        let own = options_of(&self.selection, schema, table).operations;
-        Operations::of(if own.is_empty() { &self.operations } else { &own })
+    /// Those of a table that the task says this about.
+    pub(crate) fn by_table(&self, options: &v1::TableOptions) -> Operations {
+        let own = &options.operations;
+        Operations::of(if own.is_empty() { &self.operations } else { own })
     }
 
     /// Those of a table whose name is not known.
@@ -139,11 +138,12 @@ mod tests {
     #[test]
     fn a_table_carries_its_own_operations_or_the_tasks() {
         let carried = Carried::of(Some(&spec(&[Operation::Insert], &[Operation::Delete])));
-        assert!(carried.by_table("s", "t").carry(RowOperation::Delete));
-        assert!(!carried.by_table("s", "t").carry(RowOperation::Insert));
-        assert!(carried.by_table("s", "u").carry(RowOperation::Insert));
-        assert!(!carried.by_table("s", "u").truncate);
-        assert_eq!(Carried::of(None).by_table("s", "t"), Operations::ALL);
+        let own = TableOptions { operations: vec![Operation::Delete.into()], ..Default::default() };
+        assert!(carried.by_table(&own).carry(RowOperation::Delete));
+        assert!(!carried.by_table(&own).carry(RowOperation::Insert));
+        assert!(carried.by_table(&TableOptions::default()).carry(RowOperation::Insert));
+        assert!(!carried.by_table(&TableOptions::default()).truncate);
+        assert_eq!(Carried::of(None).by_table(&TableOptions::default()), Operations::ALL);
     }
 
     #[test]

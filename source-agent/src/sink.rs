@@ -201,6 +201,17 @@ impl Sink {
         Ok(response.during("let tables join the task at the destination")?.into_inner())
     }
 
+    /// Has the partitions of the task hang together like this; tables that the source has dropped go.
+    pub(crate) async fn arrange_partitions(
+        &self,
+        places: Vec<v1::PartitionPlace>,
+        dropped: Vec<u32>,
+    ) -> Result<v1::ArrangePartitionsResponse, RunError> {
+        let request = v1::ArrangePartitionsRequest { session: Some(self.session()), places, dropped };
+        let response = self.client.clone().arrange_partitions(request).await;
+        Ok(response.during("arrange the partitions at the destination")?.into_inner())
+    }
+
     /// Sets sequences, never backwards.
     pub(crate) async fn set_sequences(&self, values: Vec<v1::SequenceValue>) -> Result<(), RunError> {
         let request = v1::SetSequencesRequest { session: Some(self.session()), values };

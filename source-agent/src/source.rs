@@ -32,6 +32,8 @@ pub(crate) struct Source {
     pub(crate) parts: Parts,
     /// The operations that are sent.
     pub(crate) carried: Carried,
+    /// Partitioned tables keep their structure: their partitions are tables of the task.
+    pub(crate) keeps_partitions: bool,
     uri: ConnectionUri,
 }
 
@@ -45,6 +47,7 @@ impl Source {
             application_name: format!("strait-source {task_id}"),
             parts: Parts::of(spec),
             carried: Carried::of(spec),
+            keeps_partitions: spec.is_some_and(|it| it.partitions() == v1::Partitions::Preserve),
             task_id,
             uri,
         }
@@ -52,6 +55,11 @@ impl Source {
 
     pub(crate) fn uri(&self) -> &ConnectionUri {
         &self.uri
+    }
+
+    /// Whether a partition that the source drops is dropped at the destination: it takes its rows along, as TRUNCATE does.
+    pub(crate) fn drops_partitions(&self) -> bool {
+        self.keeps_partitions && self.carried.by_task().truncate
     }
 
     /// Every slot that the task makes.

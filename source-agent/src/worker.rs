@@ -87,6 +87,7 @@ impl SourceWorker {
         let selection = selection(command.spec.as_ref());
         let model = catalog::load(&client, &selection).await.during(DOING)?;
         let mapping = Mapping::new(command.spec.as_ref());
+        mapping.learn(&model);
         let mapped = mapping.read_and_apply(&client, &model, &[]).await.during(DOING)?;
         Ok(v1::PlanResult { model: Some(mapped.model), ..Default::default() })
     }
@@ -206,7 +207,8 @@ impl Worker for SourceWorker {
 fn selection(spec: Option<&v1::TaskSpec>) -> v1::ObjectSelection {
     let objects = spec.and_then(|spec| spec.objects.clone()).unwrap_or_default();
     let object_kinds = spec.map(|spec| spec.object_kinds.clone()).unwrap_or_default();
-    v1::ObjectSelection { object_kinds, ..objects }
+    let partitions = spec.map(|spec| spec.partitions).unwrap_or_default();
+    v1::ObjectSelection { object_kinds, partitions, ..objects }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

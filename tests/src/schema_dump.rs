@@ -1,7 +1,7 @@
 //! The schema of a database as `pg_dump` prints it: the independent oracle for what Strait creates.
 //!
-//! What makes a partitioned table of a table is taken out of the statements, and so are replica identities, which belong
-//! to replication and not to the schema.
+//! Replica identities are taken out, which belong to replication and not to the schema; and so is what makes a partitioned
+//! table of a table, unless it is asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -50,30 +50,22 @@ const CARRIED: [&str; 29] = [
 pub struct SchemaDump(BTreeMap<String, String>);
 
 impl SchemaDump {
-    /// Runs `pg_dump`, which must be as new as the server. Schemas matching `exclude` are left out.
+    /// Of `pg_dump`, which must be as new as the server. Schemas matching `exclude` are left out.
     pub async fn of(database: &Database, exclude: &[&str]) -> Result<Self> {
         let tables = Self::whole(database, exclude).await?;
         Ok(tables.filter(|object| CARRIED.iter().any(|kind| kind_of(object) == *kind)))
     }
 
+    /// The carried objects with what makes tables partitioned.
+    pub async fn with_partitions(database: &Database, exclude: &[&str]) -> Result<Self> {
+        let tables = Self(parse(&dump(database, exclude).await?, str::to_owned));
+        let kinds = CARRIED.iter().chain(&["TABLE ATTACH", "INDEX ATTACH"]);
+        Ok(tables.filter(|object| kinds.clone().any(|kind| kind_of(object) == *kind)))
+    }
+
     /// The same with objects of every kind, comments included; owners, grants, publications and subscriptions are not there.
     pub async fn whole(database: &Database, exclude: &[&str]) -> Result<Self> {
-        let mut command = Command::new(client_program("pg_dump")?);
-        command.args([
-            "--schema-only",
-            "--no-owner",
-            "--no-privileges",
-            "--no-publications",
-            "--no-subscriptions",
-            "--no-tablespaces",
-            "--no-table-access-method",
-        ]);
-        command.args(exclude.iter().map(|schema| format!("--exclude-schema={schema}")));
-        let output = command.arg(database.uri()).output().await.context("run pg_dump")?;
-        if !output.status.success() {
-            bail!("pg_dump: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(Self(parse(&String::from_utf8(output.stdout)?)))
+        Ok(Self(parse(&dump(database, exclude).await?, flattened)))
     }
 
     /// Leaves out every object whose `KIND schema.name` `keep` refuses: what is known not to be carried alike.
@@ -143,8 +135,28 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Splits a dump at its headers, `-- Name: orders; Type: TABLE; Schema: sales; Owner: -`.
-fn parse(dump: &str) -> BTreeMap<String, String> {
+async fn dump(database: &Database, exclude: &[&str]) -> Result<String> {
+    let mut command = Command::new(client_program("pg_dump")?);
+    command.args([
+        "--schema-only",
+        "--no-owner",
+        "--no-privileges",
+        "--no-publications",
+        "--no-subscriptions",
+        "--no-tablespaces",
+        "--no-table-access-method",
+    ]);
+    command.args(exclude.iter().map(|schema| format!("--exclude-schema={schema}")));
+    let output = command.arg(database.uri()).output().await.context("run pg_dump")?;
+    if !output.status.success() {
+        bail!("pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Splits a dump at its headers, `-- Name: orders; Type: TABLE; Schema: sales; Owner: -`; `written` is what is kept of a
+/// line.
+fn parse(dump: &str, written: fn(&str) -> String) -> BTreeMap<String, String> {
     let mut objects = BTreeMap::<String, String>::new();
     let mut current = None;
     for line in dump.lines() {
@@ -159,7 +171,7 @@ fn parse(dump: &str) -> BTreeMap<String, String> {
             && !line.contains(" REPLICA IDENTITY ")
         {
             let statements = objects.entry(String::clone(name)).or_default();
-            statements.push_str(&flattened(line));
+            statements.push_str(&written(line));
             statements.push('\n');
         }
     }
@@ -206,7 +218,7 @@ mod tests {
             ("TABLE s.a".into(), "CREATE TABLE s.a (\n    i integer\n)\n;\n".into()),
             ("VIEW s.v".into(), "CREATE VIEW s.v AS SELECT 1;\n".into()),
         ]);
-        assert_eq!(parse(dump), wanted);
+        assert_eq!(parse(dump, flattened), wanted);
     }
 
     #[test]

@@ -7,14 +7,13 @@ use serde_saphyr::{Location, Spanned};
 use strait_proto::object_kind::OBJECT_KINDS;
 
 use super::Form;
-use super::fields::{Document, Entry, EntryFields, Field, Partitions, Rewind};
+use super::fields::{Document, Entry, EntryFields, Field, Rewind};
 use super::problem::Problem;
 
 /// Adds a problem for each field that asks for something that this version does not do.
 pub(super) fn unsupported(document: &Document, problems: &mut Vec<Problem>) {
     let mut refuse = Refuse { problems };
     object_kinds(document, refuse.problems);
-    refuse.unless("partitions", document.partitions.as_ref(), |choice| *choice == Partitions::Flatten);
     refuse.unless("rewind", document.rewind.as_ref(), is_off);
     throttles(document, &mut refuse);
     if let Some(failed) = &document.failed {
@@ -105,7 +104,6 @@ fn entries(list: &str, entries: Option<&[Spanned<Entry>]>, refuse: &mut Refuse<'
 fn entry_fields(path: &str, fields: &EntryFields, refuse: &mut Refuse<'_>) {
     let field = |name: &str| format!("{path}.{name}");
     refuse.unless(&field("transform"), fields.transform.as_ref(), Vec::is_empty);
-    refuse.unless(&field("merge"), fields.merge.as_ref(), |merge| !merge);
 }
 
 /// Whichever limit is less counts, so a zero on either side keeps nothing replayable.

@@ -114,14 +114,12 @@ fn the_number_of_lanes_is_kept_within_its_bounds() {
 #[test]
 fn fields_of_later_versions_are_refused_by_name_and_line() {
     for (text, field) in [
-        ("partitions: preserve", "partitions"),
         ("rewind: {time: 15m, size: 1GiB}", "rewind"),
         ("rewind: 15m", "rewind"),
         ("throttle: {full: {queries_per_second: 1}}", "throttle.full.queries_per_second"),
         ("throttle: {full: {rows_per_second: 1}}", "throttle.full.rows_per_second"),
         ("throttle: {full: {megabytes_per_second: 0.5}}", "throttle.full.megabytes_per_second"),
         ("failed: {drop_slot_after: 7d}", "failed.drop_slot_after"),
-        ("objects: {include: [{table: a.b, merge: true}]}", "objects.include[0].merge"),
         ("objects: {include: [{table: a.b, transform: [{drop: true}]}]}", "objects.include[0].transform"),
         (
             "objects: {include: [{table: a.b, transform: [{when: 'row.x', set: {y: 'z'}}]}]}",
@@ -156,7 +154,7 @@ fn a_throttle_is_given_in_rows_and_megabytes_a_second() {
 
 #[test]
 fn every_refused_field_is_named_in_one_go() {
-    let message = problem("partitions: preserve\nrewind: 15m\nretry: {other: 0m}\n", Form::Task);
+    let message = problem("failed: {drop_slot_after: 7d}\nrewind: 15m\nretry: {other: 0m}\n", Form::Task);
     assert_eq!(message.lines().count(), 5, "{message}");
 }
 

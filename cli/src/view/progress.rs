@@ -234,6 +234,7 @@ impl From<&v1::TableIssue> for TableIssueView {
             v1::TableIssueKind::Dropped => "dropped",
             v1::TableIssueKind::Joining => "joining",
             v1::TableIssueKind::NotJoined => "not joined",
+            v1::TableIssueKind::NotArranged => "not arranged",
             v1::TableIssueKind::Suspended | v1::TableIssueKind::Unspecified => "suspended",
         };
         Self { schema, table, state, reason: issue.reason.clone(), remedy: issue.remedy.clone() }

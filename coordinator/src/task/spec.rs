@@ -11,8 +11,8 @@ use std::fmt;
 
 use strait_proto::object_kind::OBJECT_KINDS;
 use strait_proto::v1::{
-    ApplyPolicy, EndpointReference, ExistingTables, ObjectPattern, ObjectSelection, Partitions, RateLimits,
-    RetryPolicy, Synchronization, TaskSpec, Throttle,
+    ApplyPolicy, EndpointReference, ExistingTables, ObjectPattern, ObjectSelection, RateLimits, RetryPolicy,
+    Synchronization, TaskSpec, Throttle,
 };
 
 pub(crate) use alerts::alerts_of;
@@ -90,14 +90,10 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
 /// What this version does not carry out is refused, never ignored.
 fn refuse_unsupported(spec: &TaskSpec, problems: &mut Problems) {
     const UNSUPPORTED: &str = "is not supported yet by this version";
-    if spec.partitions() == Partitions::Preserve {
-        problems.add("partitions", UNSUPPORTED);
-    }
     let include = spec.objects.iter().flat_map(|objects| &objects.include).enumerate();
     for (index, options) in include.filter_map(|(index, it)| Some((index, it.options.as_ref()?))) {
-        let asked = [("transform", !options.transform.is_empty()), ("merge", options.merge)];
-        for (field, _) in asked.iter().filter(|(_, asked)| *asked) {
-            problems.add(format!("objects.include[{index}].{field}"), UNSUPPORTED);
+        if !options.transform.is_empty() {
+            problems.add(format!("objects.include[{index}].transform"), UNSUPPORTED);
         }
     }
 }
@@ -238,7 +234,7 @@ fn objects(given: ObjectSelection, problems: &mut Problems) -> ObjectSelection {
     options::refuse_in_excludes("objects.exclude", &given.exclude, problems);
     let include = options::normalise("objects.include", given.include, problems);
     let exclude = given.exclude.into_iter().map(|it| ObjectPattern { options: None, ..it }).collect();
-    ObjectSelection { include, exclude, object_kinds: given.object_kinds }
+    ObjectSelection { include, exclude, object_kinds: given.object_kinds, partitions: 0 }
 }
 
 fn apply(given: ApplyPolicy, problems: &mut Problems) -> ApplyPolicy {

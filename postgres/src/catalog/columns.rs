@@ -21,7 +21,9 @@ pub(super) async fn read(
     for row in snapshot.query_of(include_str!("sql/columns.sql"), &relations.order).await? {
         let relation: u32 = row.try_get("relation")?;
         let column = column(&row)?;
-        if column.identity.is_none() && !row.try_get::<_, String>("identity")?.is_empty() {
+        // A partition gets it from its parent.
+        let is_kept = relations.tables[&relation].partition_of.is_some();
+        if !is_kept && column.identity.is_none() && !row.try_get::<_, String>("identity")?.is_empty() {
             let table = &inventory.relations[&relation].name;
             let reason =
                 "the identity of a partition is its parent's, which is not selected: created without";

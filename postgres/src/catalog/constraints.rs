@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use strait_proto::v1;
 use tokio_postgres::Row;
 
-use super::Skipped;
 use super::inventory::Inventory;
 use super::relations::Relations;
 use super::snapshot::Snapshot;
+use super::{Skipped, text};
 use crate::Error;
 
 pub(super) async fn read(
@@ -36,6 +36,10 @@ pub(super) async fn read(
             }
             continue;
         };
+        if it.inherited && it.kind == v1::ConstraintKind::ForeignKey && taken.partition_of.is_some() {
+            // Its table's attachment brings it.
+            continue;
+        }
         if !it.is_local && taken.inherits.iter().any(|parent| inheritable.contains(&(*parent, &*it.name))) {
             // It comes with the parent's.
             continue;
@@ -60,6 +64,7 @@ pub(super) async fn read(
             deferrable: it.deferrable,
             validated: it.validated,
             clustered: it.clustered,
+            part_of: if taken.partition_of.is_some() { it.part_of.clone() } else { String::new() },
         });
     }
     Ok(constraints)
@@ -90,6 +95,7 @@ struct Found {
     inherited: bool,
     index_valid: bool,
     clustered: bool,
+    part_of: String,
 }
 
 impl Found {
@@ -117,6 +123,7 @@ impl Found {
             inherited: row.try_get("inherited")?,
             index_valid: row.try_get("index_valid")?,
             clustered: row.try_get("clustered")?,
+            part_of: text(row, "part_of")?,
         }))
     }
 

@@ -8,7 +8,7 @@ use super::inventory::Inventory;
 use super::relations::Relations;
 use super::selection::Selection;
 use super::snapshot::Snapshot;
-use super::{Skipped, not_wanted};
+use super::{Skipped, not_wanted, text};
 use crate::Error;
 
 pub(super) async fn read(
@@ -45,6 +45,10 @@ pub(super) async fn read(
                 replica_identity: row.try_get("replica_identity")?,
                 clustered: row.try_get("clustered")?,
                 settings: row.try_get("settings")?,
+                part_of: match relations.tables[&relation].partition_of {
+                    Some(_) => text(&row, "part_of")?,
+                    None => String::new(),
+                },
             });
         } else {
             skip("it or its table was renamed while the catalogs were read");

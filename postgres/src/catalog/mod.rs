@@ -44,7 +44,8 @@ use tokio_postgres::Row;
 
 use crate::{Client, Error};
 
-pub use options::options_of;
+pub use options::{laid_over, options_of};
+pub use selection::covers;
 pub use sequence_values::{SequenceReference, read_sequences, sequence_values};
 
 use dependencies::{Dependencies, Node};

@@ -39,7 +39,8 @@ fn specificity(pattern: &ObjectPattern) -> (u8, usize) {
     (rank, literal(&pattern.schema) + literal(&pattern.table))
 }
 
-fn laid_over(under: TableOptions, over: &TableOptions) -> TableOptions {
+/// What holds where both say something: `over` does, option by option.
+pub fn laid_over(under: TableOptions, over: &TableOptions) -> TableOptions {
     let text = |under: String, over: &String| if over.is_empty() { under } else { over.clone() };
     let names = |under: Vec<String>, over: &Vec<String>| if over.is_empty() { under } else { over.clone() };
     TableOptions {

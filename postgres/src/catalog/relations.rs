@@ -1,7 +1,8 @@
 //! Chooses the tables of a task. Pure: everything it needs is in the inventory.
 //!
-//! A partitioned table is flattened, so a partition is never a table of its own where a table above it was
-//! asked for. Where none was, the partition that was asked for is treated as what it is by itself: a plain
+//! Where partitioned tables are flattened, a partition is never a table of its own where a table above it was
+//! asked for. Where they keep their structure, every partition of a table that was asked for is a table as well, with its place.
+//! Where none was asked for, the partition that was asked for is treated as what it is by itself: a plain
 //! table, or the root of its own tree. Excluding a partitioned table excludes its partitions.
 
 use std::collections::BTreeMap;
@@ -31,12 +32,29 @@ pub(super) struct TakenTable {
     pub(super) leaves: Vec<u32>,
     /// Parents of plain inheritance that are taken too, in order.
     pub(super) inherits: Vec<u32>,
+    /// The structure of the partitioned table is kept.
+    pub(super) keeps_partitions: bool,
+    /// The table that it is a partition of, where that one keeps its structure.
+    pub(super) partition_of: Option<u32>,
 }
 
 impl Relations {
     /// The tables and their leaves.
     pub(super) fn all(&self) -> Vec<u32> {
         self.tables.keys().chain(self.leaf_of.keys()).copied().collect()
+    }
+
+    /// Takes a table with its partitions, each as a table.
+    fn keep(&mut self, inventory: &Inventory, root: &Relation, partitions: &[&Relation]) {
+        let taken = |it: &Relation| TakenTable {
+            keeps_partitions: it.kind == RelationKind::Partitioned,
+            ..TakenTable::default()
+        };
+        self.tables.insert(root.oid, taken(root));
+        for partition in partitions {
+            let partition_of = inventory.parents_of(partition.oid).first().copied();
+            self.tables.insert(partition.oid, TakenTable { partition_of, ..taken(partition) });
+        }
     }
 }
 
@@ -54,9 +72,15 @@ pub(super) fn choose(
 
     for relation in &by_name {
         if is_taken(inventory, selection, relation, skipped) {
-            let leaves = leaves(inventory, selection, relation, skipped);
-            relations.leaf_of.extend(leaves.iter().map(|leaf| (*leaf, relation.oid)));
-            relations.tables.insert(relation.oid, TakenTable { leaves, inherits: Vec::new() });
+            let partitions = partitions(inventory, selection, relation, skipped);
+            if selection.keeps_partitions() {
+                relations.keep(inventory, relation, &partitions);
+            } else {
+                let leaves = partitions.into_iter().filter(|it| it.kind == RelationKind::Table);
+                let leaves: Vec<u32> = leaves.map(|leaf| leaf.oid).collect();
+                relations.leaf_of.extend(leaves.iter().map(|leaf| (*leaf, relation.oid)));
+                relations.tables.insert(relation.oid, TakenTable { leaves, ..TakenTable::default() });
+            }
         }
     }
     inherit(inventory, &mut relations, skipped);
@@ -70,7 +94,8 @@ pub(super) fn choose(
         let row_type = inventory.relations[&oid].row_type;
         let by_column = types.closure([row_type]).into_iter().filter(|it| *it != row_type);
         let by_column = by_column.filter_map(|needed| by_row_type.get(&needed).copied());
-        by_column.chain(relations.tables[&oid].inherits.iter().copied()).collect()
+        let table = &relations.tables[&oid];
+        by_column.chain(table.inherits.iter().copied()).chain(table.partition_of).collect()
     });
     relations
 }
@@ -93,14 +118,16 @@ fn is_taken(
     let above = |decides: fn(&Selection, &str, &str) -> bool| {
         ancestors.iter().any(|it| decides(selection, &it.name.schema, &it.name.name))
     };
-    if above(Selection::table) || above(Selection::excludes) {
+    // One that is being detached stands for itself where its tree keeps its structure.
+    let is_leaving = relation.detaching && selection.keeps_partitions();
+    if !is_leaving && (above(Selection::table) || above(Selection::excludes)) {
         return false;
     }
     if relation.unlogged {
         skipped.push("table", &name.schema, &name.name, UNLOGGED);
         return false;
     }
-    if relation.is_partition {
+    if relation.is_partition && !is_leaving {
         note_partition_alone(relation, &ancestors, skipped);
     }
     if let Some(of_type) = &relation.of_type {
@@ -117,17 +144,27 @@ fn note_partition_alone(relation: &Relation, ancestors: &[&Relation], skipped: &
     skipped.push("partition", &relation.name.schema, &relation.name.name, reason);
 }
 
-/// Every leaf below a partitioned table that can be followed.
-fn leaves(inventory: &Inventory, selection: &Selection, root: &Relation, skipped: &mut Skipped) -> Vec<u32> {
-    let mut leaves: Vec<&Relation> = Vec::new();
-    let mut pending: Vec<&Relation> =
-        Some(root).into_iter().filter(|it| it.kind == RelationKind::Partitioned).collect();
+/// Every partition below a partitioned table that can be followed, those that have partitions themselves included, in the order
+/// of their names.
+fn partitions<'a>(
+    inventory: &'a Inventory,
+    selection: &Selection,
+    root: &Relation,
+    skipped: &mut Skipped,
+) -> Vec<&'a Relation> {
+    let mut partitions: Vec<&Relation> = Vec::new();
+    let mut pending: Vec<u32> = vec![root.oid];
+    pending.retain(|_| root.kind == RelationKind::Partitioned);
     while let Some(above) = pending.pop() {
-        for child in inventory.children_of(above.oid).iter().filter_map(|oid| inventory.relations.get(oid)) {
+        for child in inventory.children_of(above).iter().filter_map(|oid| inventory.relations.get(oid)) {
             let name = &child.name;
             let left_out = if selection.excludes(&name.schema, &name.name) {
                 Some("excluded by the selection")
             } else if child.detaching {
+                if selection.keeps_partitions() {
+                    // A table of its own, if it was asked for.
+                    continue;
+                }
                 Some("it is being detached")
             } else if child.kind == RelationKind::Foreign {
                 Some("its rows are not in this database")
@@ -141,15 +178,19 @@ fn leaves(inventory: &Inventory, selection: &Selection, root: &Relation, skipped
                     let reason = format!("partition of {}, its rows stay behind: {reason}", root.name);
                     skipped.push("partition", &name.schema, &name.name, reason);
                 }
-                (None, RelationKind::Partitioned) => pending.push(child),
-                (None, _) => leaves.push(child),
+                (None, kind) => {
+                    partitions.push(child);
+                    if kind == RelationKind::Partitioned {
+                        pending.push(child.oid);
+                    }
+                }
             }
         }
     }
-    leaves.sort_by(|one, other| {
+    partitions.sort_by(|one, other| {
         (&one.name.schema, &one.name.name).cmp(&(&other.name.schema, &other.name.name))
     });
-    leaves.iter().map(|leaf| leaf.oid).collect()
+    partitions
 }
 
 /// Plain inheritance: kept among the tables taken, said where it is cut.
@@ -276,6 +317,14 @@ mod tests {
     }
 
     fn chosen(include: &[&str], exclude: &[&str]) -> (Relations, Vec<String>) {
+        chosen_with(v1::Partitions::Flatten, include, exclude)
+    }
+
+    fn chosen_with(
+        partitions: v1::Partitions,
+        include: &[&str],
+        exclude: &[&str],
+    ) -> (Relations, Vec<String>) {
         let patterns = |names: &[&str]| {
             let pattern =
                 |name: &&str| v1::ObjectPattern { schema: "s".into(), table: (*name).into(), options: None };
@@ -284,6 +333,7 @@ mod tests {
         let selection = v1::ObjectSelection {
             include: patterns(include),
             exclude: patterns(exclude),
+            partitions: partitions.into(),
             ..Default::default()
         };
         let mut skipped = Skipped::default();
@@ -330,6 +380,28 @@ mod tests {
             let tables: Vec<_> = relations.tables.iter().map(|(oid, it)| (*oid, &it.leaves[..])).collect();
             assert_eq!(tables, expected, "include {include:?}, exclude {exclude:?}");
         }
+    }
+
+    #[test]
+    fn partitions_that_are_kept_are_tables_with_their_places() {
+        let kept = |include: &[&str], exclude: &[&str]| {
+            let (relations, _) = chosen_with(v1::Partitions::Preserve, include, exclude);
+            assert!(relations.leaf_of.is_empty());
+            let place = |oid: &u32| (*oid, relations.tables[oid].partition_of.unwrap_or_default());
+            let places: Vec<_> = relations.order.iter().map(place).collect();
+            let parents = relations.tables.iter().filter(|(_, table)| table.keeps_partitions);
+            (places, parents.map(|(oid, _)| *oid).collect::<Vec<_>>())
+        };
+        let (mut places, parents) = kept(&["orders*"], &[]);
+        let at = |oid| places.iter().position(|(other, _)| *other == oid);
+        assert!(at(1) < at(2) && at(2) < at(3), "parents come before their partitions");
+        places.sort_unstable();
+        // What is being detached stands for itself.
+        assert_eq!(places, [(1, 0), (2, 1), (3, 2), (4, 2), (5, 1), (8, 0)]);
+        assert_eq!(parents, [1, 2]);
+        assert_eq!(kept(&["orders"], &["orders_eu"]).0, [(1, 0), (5, 1)]);
+        assert_eq!(kept(&["orders_eu"], &[]).0, [(2, 0), (4, 2), (3, 2)]);
+        assert_eq!(kept(&["orders_eu_2023"], &[]).0, [(4, 0)]);
     }
 
     #[test]

@@ -3,12 +3,18 @@
 use strait_proto::object_kind::is_wanted;
 use strait_proto::v1;
 
+/// Whether a selection takes a table by its own name, whatever it is a partition of.
+pub fn covers(selection: &v1::ObjectSelection, schema: &str, table: &str) -> bool {
+    Selection::new(selection).table(schema, table)
+}
+
 /// The patterns of one task.
 pub(super) struct Selection {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
     /// Empty: all of them.
     kinds: Vec<String>,
+    keeps_partitions: bool,
 }
 
 struct Pattern {
@@ -24,7 +30,13 @@ impl Selection {
             include.push(Pattern { schema: "*".to_owned(), table: None });
         }
         let exclude = selection.exclude.iter().map(Pattern::new).collect();
-        Self { include, exclude, kinds: selection.object_kinds.clone() }
+        let keeps_partitions = selection.partitions() == v1::Partitions::Preserve;
+        Self { include, exclude, kinds: selection.object_kinds.clone(), keeps_partitions }
+    }
+
+    /// Whether partitioned tables keep their structure; otherwise each becomes one table.
+    pub(super) fn keeps_partitions(&self) -> bool {
+        self.keeps_partitions
     }
 
     /// Whether everything in the schema was asked for, not only tables by name.

@@ -22,6 +22,7 @@ pub(super) async fn read(
     let mut constraints = constraints::read(snapshot, inventory, relations, skipped).await?;
     let mut indexes = indexes::read(snapshot, inventory, relations, selection, skipped).await?;
     let leaves = Leaves::read(snapshot, inventory, relations).await?;
+    let mut partitions = partitions(snapshot, inventory, relations).await?;
     let mut family = greenplum::read(snapshot, relations).await?;
 
     let assemble = |oid: &u32| {
@@ -47,9 +48,42 @@ pub(super) async fn read(
             distribution: family.distribution.remove(oid),
             storage: family.storage.remove(oid).unwrap_or_default(),
             dialect_clauses: String::new(),
+            partition_key: partitions.keys.remove(oid).unwrap_or_default(),
+            partition_of: partitions.places.remove(oid),
+            merged: false,
         }
     };
     Ok(relations.order.iter().map(assemble).collect())
+}
+
+/// How the tables that keep their structure are partitioned.
+struct Partitions {
+    /// By the partitioned table.
+    keys: HashMap<u32, String>,
+    /// By the partition.
+    places: HashMap<u32, v1::PartitionOf>,
+}
+
+async fn partitions(
+    snapshot: &Snapshot<'_>,
+    inventory: &Inventory,
+    relations: &Relations,
+) -> Result<Partitions, Error> {
+    let (mut keys, mut places) = (HashMap::new(), HashMap::new());
+    let kept = relations.tables.iter().filter(|(_, it)| it.keeps_partitions || it.partition_of.is_some());
+    let kept: Vec<u32> = kept.map(|(oid, _)| *oid).collect();
+    for row in snapshot.query_of(include_str!("sql/partitions.sql"), &kept).await? {
+        let oid: u32 = row.try_get("oid")?;
+        let taken = &relations.tables[&oid];
+        if taken.keeps_partitions {
+            keys.insert(oid, text(&row, "key")?);
+        }
+        if let Some(parent) = taken.partition_of {
+            let parent = Some(inventory.relations[&parent].name.clone());
+            places.insert(oid, v1::PartitionOf { parent, bound: text(&row, "bound")? });
+        }
+    }
+    Ok(Partitions { keys, places })
 }
 
 /// What the leaves of flattened tables add.

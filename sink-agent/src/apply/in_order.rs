@@ -17,6 +17,7 @@ use strait_proto::TaskId;
 use strait_proto::v1::OnError;
 
 use super::array::{Parameter, TextValue};
+use super::bounds;
 use super::change::Change;
 use super::connection::Connection;
 use super::evidence::{conflict, conflict_with, not_applied};
@@ -183,7 +184,9 @@ impl<'a> Writer<'a, '_> {
         let before = self.conflicts.len();
         for _ in 0..OBSTACLES_MAX {
             let removed = obstacle::remove(connection, change, &refusal).await?;
-            if removed.is_empty() {
+            if removed.is_empty()
+                && !bounds::release(connection, self.terms.task_id, change, &refusal).await?
+            {
                 break;
             }
             let displaced =

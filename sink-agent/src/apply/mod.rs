@@ -25,6 +25,7 @@ mod arrivals;
 mod assembly;
 mod batch;
 mod behind;
+mod bounds;
 mod change;
 mod columns;
 pub(crate) mod connection;

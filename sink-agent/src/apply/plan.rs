@@ -116,6 +116,7 @@ struct Planner<'a> {
     steps: Vec<Step>,
     /// In the order of their first change.
     tables: Vec<TableChanges>,
+    /// By the destination's table: several of the source may go into one.
     places: HashMap<u32, usize>,
     exceptions: &'a Exceptions,
 }
@@ -135,13 +136,13 @@ enum Changes {
 impl Planner<'_> {
     fn row(&mut self, change: &Change) -> Result<(), Unplanned> {
         let relation = &change.relation;
-        if let Some(place) = self.places.get(&relation.table_id)
+        if let Some(place) = self.places.get(&relation.target.oid)
             && !self.tables[*place].takes(relation)
         {
             self.close()?;
         }
         let tables = &mut self.tables;
-        let place = *self.places.entry(relation.table_id).or_insert_with(|| {
+        let place = *self.places.entry(relation.target.oid).or_insert_with(|| {
             let in_order = self.exceptions.in_order.contains(&relation.target.name);
             tables.push(TableChanges::new(relation, in_order));
             tables.len() - 1

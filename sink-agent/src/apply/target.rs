@@ -11,6 +11,7 @@ use crate::error::{Context as _, Error};
 /// A table that changes are applied to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
+    pub(crate) oid: u32,
     pub(crate) name: TableName,
     /// Quoted and qualified.
     pub(crate) sql_name: String,
@@ -186,6 +187,7 @@ impl Target {
         // ON CONFLICT is refused there even where a version has unique indexes.
         let has_on_conflict = !is_append_optimised(access_method);
         Ok(Self {
+            oid,
             name: name.clone(),
             sql_name: qualified(&name.schema, &name.name),
             ordinary: kind == "r",
@@ -245,6 +247,7 @@ pub(crate) mod tests {
     /// Table `public.t`, without any index.
     pub(crate) fn target(columns: &[TargetColumn]) -> Target {
         Target {
+            oid: 1,
             name: TableName::new("public", "t"),
             sql_name: qualified("public", "t"),
             ordinary: true,

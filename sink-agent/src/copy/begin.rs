@@ -39,7 +39,7 @@ pub(crate) async fn begin_tables(
         require_same(&stands, &source)?;
         for table in &tables {
             let name = table.table_name();
-            if adopted.contains(&name) {
+            if adopted.contains(&name) || table.merged {
                 if !request.keep_rows {
                     let stage = store::stage_name(&claim.task_id, table.table_id);
                     store::make_stage(client, &stage, &name, &written_columns(table)).await?;
@@ -47,7 +47,7 @@ pub(crate) async fn begin_tables(
             } else if !request.keep_rows {
                 empty(client, &name, &created).await?;
             }
-            store::begin_table(client, &claim.task_id, table.table_id, &name, begin_lsn).await?;
+            store::begin_table(client, &claim.task_id, table, begin_lsn).await?;
         }
         Ok(())
     })

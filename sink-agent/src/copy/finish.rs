@@ -1,5 +1,7 @@
 //! Ends a table's copy: keys, checks, indexes, statistics.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use strait_postgres::Client;
 use strait_postgres::quote::qualified;
 use strait_proto::{TaskId, v1};
@@ -24,7 +26,8 @@ pub(crate) async fn finish_table(
     let name = table.table_name();
     // Merging writes rows, and neither triggers nor foreign keys are to see them.
     let connection = session.writing_connection().await?;
-    let merge = async || merge(connection.client(), &claim.task_id, &table, &name).await;
+    let left_out = AtomicU64::new(0);
+    let merge = async || merge(connection.client(), &claim.task_id, &table, &left_out).await;
     let copied = (request.table_id, request.generation, request.chunks);
     let begin = connection.begin(&claim.begin_sql());
     if finish_copy(connection.client(), &claim, &begin, copied, merge).await? {
@@ -34,6 +37,7 @@ pub(crate) async fn finish_table(
     session.give_back(connection);
     let _permit = session.permit_to_build().await;
     let client = session.building_connection().await?;
+    tell_left_out(&client, &claim, &name, left_out.into_inner(), relay).await?;
     let build = async |results: schema::Results| build(session, &client, &table, &results).await;
     let (built, results) = relay.collect(build).await?;
     store::record_objects(&client, &claim, &results).await?;
@@ -55,20 +59,44 @@ async fn build(
     let doing = || format!("build the keys and indexes of table {}", table.table_name());
     let missing = schema::add_constraints(client, table, results).await.context(doing())?;
     indexes::create(session, client, table, missing, results).await?;
-    schema::comment_table(client, &session.model(), table, results).await.context(doing())
+    schema::complete_table(client, &session.model(), table, results).await.context(doing())
 }
 
-/// The rows of a table that stood before the task come out of its stage.
+/// The rows of a table that stood before the task, or that others go into, come out of its stage. Counts those of a table that
+/// others go into whose keys were there.
 async fn merge(
     client: &Client,
     task_id: &TaskId,
     table: &v1::Table,
-    name: &v1::TableName,
+    left_out: &AtomicU64,
 ) -> Result<(), Error> {
-    let stage = store::stage_name(task_id, table.table_id);
+    let (stage, name) = (store::stage_name(task_id, table.table_id), table.table_name());
     if store::has_stage(client, &stage).await? {
-        let added = store::merge_stage(client, &stage, name, &written_columns(table)).await?;
-        tracing::info!(table = %name, added, "merged the rows of a table that stood before the task");
+        let merged = store::merge_stage(client, &stage, &name, &written_columns(table)).await?;
+        tracing::info!(table = %name, added = merged.added, "merged the rows of a table");
+        if table.merged {
+            left_out.store(merged.left_out, Ordering::Relaxed);
+        }
     }
     Ok(())
+}
+
+/// Keys that are in two of the tables that go into one are the user's mistake, which has to be seen.
+async fn tell_left_out(
+    client: &Client,
+    claim: &store::Claim,
+    name: &v1::TableName,
+    left_out: u64,
+    relay: &Relay<v1::FinishTableResponse>,
+) -> Result<(), Error> {
+    if left_out == 0 {
+        return Ok(());
+    }
+    let reason = format!(
+        "{left_out} rows of a table that goes into this one were left out: their keys were there already, from another one"
+    );
+    let result = v1::ObjectResult::new("table", &*name.schema, &*name.name, v1::ObjectOutcome::Created);
+    let result = result.because(reason);
+    store::record_objects(client, claim, std::slice::from_ref(&result)).await?;
+    relay.send(result).await
 }

@@ -17,7 +17,7 @@ const COLUMNS_SQL: &str = "
 SELECT n.schema_name, n.table_name, c.relkind IN ('r', 'p'), coalesce(a.attname::text, ''),
        coalesce(format_type(a.atttypid, a.atttypmod), ''),
        coalesce(a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', false),
-       coalesce(a.attgenerated <> '', false)
+       coalesce(a.attgenerated <> '', false), c.relkind = 'p'
   FROM unnest($1::text[], $2::text[]) AS n (schema_name, table_name)
        JOIN pg_namespace AS s ON s.nspname = n.schema_name
        JOIN pg_class AS c ON c.relnamespace = s.oid AND c.relname = n.table_name
@@ -38,6 +38,7 @@ SELECT n.schema_name, n.table_name,
 #[derive(Debug, Default)]
 struct Standing {
     is_table: bool,
+    is_partitioned: bool,
     columns: BTreeMap<String, StandingColumn>,
     has_key: bool,
     has_deferrable_key: bool,
@@ -110,7 +111,7 @@ impl Checks<'_> {
         let mut standing: BTreeMap<(String, String), Standing> = BTreeMap::new();
         for row in self.client.query_typed(COLUMNS_SQL, &given).await.context(DOING)? {
             let table = standing.entry((row.get(0), row.get(1))).or_default();
-            table.is_table = row.get(2);
+            (table.is_table, table.is_partitioned) = (row.get(2), row.get(7));
             let name: String = row.get(3);
             if !name.is_empty() {
                 let (type_name, has_to_be_given, generated) = (row.get(4), row.get(5), row.get(6));
@@ -137,6 +138,10 @@ fn compare(
     if !table.is_table {
         return findings.obstacles.push(format!("{quoted} is not a table"));
     }
+    if source.partitioned && !table.is_partitioned {
+        let cause = "is not partitioned there, and partitions: preserve brings rows into partitions alone";
+        findings.obstacles.push(format!("{quoted} {cause}"));
+    }
     let sent: BTreeSet<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
     for column in &source.columns {
         match table.columns.get(&column.name) {
@@ -161,6 +166,9 @@ fn compare(
         findings
             .obstacles
             .push(format!("{quoted} has a deferrable unique constraint, beside which rows cannot be merged"));
+    }
+    if source.partitioned {
+        return;
     }
     if source.has_key && !table.has_key {
         findings.remarks.push(format!(

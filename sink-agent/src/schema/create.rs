@@ -12,7 +12,7 @@ use strait_proto::v1::{self, SchemaStage};
 use super::ddl::{self, sequences, tables, types};
 use super::execute::{Action, Attempt, Created, Executor, Object, Refusal};
 use super::existing::{Existing, has_function};
-use super::{Results, SchemaOutcome, comments, objects};
+use super::{Results, SchemaOutcome, comments, objects, partitions};
 
 /// Creates schemas, types, sequences, tables and everything else that can stand without rows, then defaults, settings, the
 /// owners of sequences and comments. `replaceable` are the views whose placeholders are, or will be, this task's own.
@@ -29,11 +29,13 @@ pub(crate) async fn create_objects(
         executor: Executor { client, results },
         version: client.server().await?.version,
         existing: Existing::read(client, &model.schemas).await?,
-        by_name: model.tables.iter().map(|table| ((&*table.schema, &*table.name), table)).collect(),
+        // Of several tables that go into one the first makes it.
+        by_name: model.tables.iter().rev().map(|table| ((&*table.schema, &*table.name), table)).collect(),
         replaceable,
     };
     creation.create_schemas(model).await?;
     let outcome = creation.create_all(model).await?;
+    partitions::attach_tables(&creation.executor, model, &outcome.failed_tables).await?;
     let now = Existing::read(client, &model.schemas).await?;
     for user_type in &model.types {
         creation.complete_domain(user_type, &now).await?;
@@ -139,6 +141,7 @@ impl Creation<'_> {
         let (object, sql, note) = match item {
             Item::Type(user_type) => return self.create_type(user_type).await,
             Item::Sequence(it) => (Object::new("sequence", &it.schema, &*it.name), sequences::create(it), ""),
+            Item::Table(it) if !self.is_first(it) => return Ok(None),
             Item::Table(it) => (Object::new("table", &it.schema, &*it.name), self.create_table(it), ""),
             Item::Object(it) if it.placeholder || objects::replaces(it) => {
                 return self.create_in_cycle(it).await;
@@ -189,6 +192,11 @@ impl Creation<'_> {
                 Ok(None)
             }
         }
+    }
+
+    fn is_first(&self, table: &v1::Table) -> bool {
+        let first = self.by_name.get(&(&*table.schema, &*table.name));
+        first.is_none_or(|first| first.table_id == table.table_id)
     }
 
     fn create_table(&self, table: &v1::Table) -> String {

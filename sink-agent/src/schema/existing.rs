@@ -54,11 +54,12 @@ FROM wanted AS n
      JOIN pg_attribute AS a
        ON a.attrelid = c.oid AND a.atthasdef AND NOT a.attisdropped";
 
-/// $1, $2: a table. The names of its constraints and indexes. A check constraint that it only inherits is not
-/// its own yet: adding it makes it so, without reading the table again.
+/// $1, $2: a table. The names of its constraints and indexes. A check constraint that a child of
+/// plain inheritance only inherits is not its own yet: adding it makes it so, without reading the table again. Those of a
+/// partition never are.
 const OF_TABLE_SQL: &str = "
 WITH this AS (
-     SELECT c.oid
+     SELECT c.oid, c.relispartition
      FROM pg_class AS c
           JOIN pg_namespace AS n
             ON n.oid = c.relnamespace
@@ -67,7 +68,7 @@ WITH this AS (
 SELECT 'constraint' AS kind, c.conname::text AS name
 FROM this
      JOIN pg_constraint AS c
-       ON c.conrelid = this.oid AND c.conislocal
+       ON c.conrelid = this.oid AND (c.conislocal OR this.relispartition)
 UNION ALL
 SELECT 'index', c.relname::text
 FROM this

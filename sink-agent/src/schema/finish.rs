@@ -10,6 +10,7 @@ use super::comments;
 use super::ddl::tables;
 use super::execute::{Action, Attempt, Executor, Object};
 use super::existing::OfTable;
+use super::partitions;
 
 /// All of it, one after the other.
 pub(crate) async fn finish_table(
@@ -21,7 +22,7 @@ pub(crate) async fn finish_table(
     for index in add_constraints(client, table, results).await? {
         create_index(client, table, index, results).await?;
     }
-    comment_table(client, model, table, results).await
+    complete_table(client, model, table, results).await
 }
 
 /// Adds the primary key, unique and exclusion constraints, then check constraints. Returns the indexes that are missing.
@@ -57,14 +58,16 @@ pub(crate) async fn create_index(
     Ok(())
 }
 
-/// Writes the comments of the table and all that belongs to it.
-pub(crate) async fn comment_table(
+/// Attaches the indexes of a partition to those of its table, and writes the comments of the table and all that belongs to it.
+pub(crate) async fn complete_table(
     client: &Client,
     model: &v1::SchemaModel,
     table: &v1::Table,
     results: &Results,
 ) -> Result<(), Error> {
-    comments::write(&Executor { client, results }, &comments::of_table(model, table)).await
+    let executor = Executor { client, results };
+    partitions::attach_indexes(&executor, model, table).await?;
+    comments::write(&executor, &comments::of_table(model, table)).await
 }
 
 async fn add_keys(executor: &Executor<'_>, table: &v1::Table, existing: &OfTable) -> Result<(), Error> {

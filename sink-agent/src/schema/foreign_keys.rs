@@ -85,7 +85,9 @@ fn foreign_key(table: &v1::Table, constraint: &v1::Constraint) -> ForeignKey {
         (quote::qualified(&table.schema, &table.name), quote::identifier(&constraint.name));
     let definition = &constraint.definition;
     // The server prints what keeps a key from being checked last (PostgreSQL, pg_get_constraintdef).
-    let unchecked = [" NOT VALID", " NOT ENFORCED"].iter().any(|suffix| definition.ends_with(suffix));
+    let unchecked = [" NOT VALID", " NOT ENFORCED"].iter().any(|suffix| definition.ends_with(suffix))
+        // Before 18 a partitioned table takes none that is not checked at once.
+        || table.is_structure();
     let not_valid = if unchecked { "" } else { " NOT VALID" };
     ForeignKey {
         table: table.table_name(),

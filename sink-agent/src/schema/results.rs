@@ -29,6 +29,11 @@ impl Results {
         let _heard = self.sender.send(result).await;
     }
 
+    /// Whether statements are written down.
+    pub(super) fn is_rendering(&self) -> bool {
+        self.rendered.is_some()
+    }
+
     /// Takes a statement down; false where it is to be run.
     pub(super) fn renders(&self, sql: &str) -> bool {
         let Some(rendered) = &self.rendered else { return false };

@@ -107,7 +107,8 @@ pub(crate) fn are_ready(states: &[v1::TableState]) -> bool {
 const MAKE_ROOM: [&str; 2] = [
     "DELETE FROM strait.table_state AS s USING strait.table_state AS j
       WHERE s.task_id = $1 AND j.task_id = $2
-        AND (j.table_id = s.table_id OR (j.schema_name, j.table_name) = (s.schema_name, s.table_name))",
+        AND (j.table_id = s.table_id
+             OR NOT s.shared AND (j.schema_name, j.table_name) = (s.schema_name, s.table_name))",
     "DELETE FROM strait.chunk AS c USING strait.table_state AS j
       WHERE c.task_id = $1 AND j.task_id = $2 AND j.table_id = c.table_id",
 ];

@@ -11,12 +11,13 @@ use crate::error::{Context as _, Error};
 pub(crate) const SCHEMA: &str = "strait";
 
 /// The first layout, then what each later version changes: a new schema and an upgraded one are the same.
-const LAYOUTS: [&str; 5] = [
+const LAYOUTS: [&str; 6] = [
     include_str!("layout.sql"),
     include_str!("layout/2.sql"),
     include_str!("layout/3.sql"),
     include_str!("layout/4.sql"),
     include_str!("layout/5.sql"),
+    include_str!("layout/6.sql"),
 ];
 
 /// The newest layout, which this program works with.

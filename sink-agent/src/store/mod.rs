@@ -31,7 +31,9 @@ pub(crate) use objects::{
 pub(crate) use progress::{Progress, advance, progress, set_schema, set_timeline};
 pub(crate) use release::release;
 pub(crate) use stage::{has_stage, make_stage, merge_stage, stage_name};
-pub(crate) use tables::{begin_checkpoint, begin_table, finish_copy, set_ready, suspend_table, table_states};
+pub(crate) use tables::{
+    begin_checkpoint, begin_table, finish_copy, forget_table, set_ready, suspend_table, table_states,
+};
 
 use strait_postgres::Client;
 

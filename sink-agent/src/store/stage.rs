@@ -53,13 +53,13 @@ const ACCESS_METHOD_SQL: &str = "SELECT coalesce(m.amname::text, '')
   FROM pg_class AS c LEFT JOIN pg_am AS m ON m.oid = c.relam WHERE c.oid = $1::text::regclass";
 
 /// Within the transaction that marks the table as copied: merges what the stage holds, and drops it. A row whose key the
-/// destination has already stays as it is there. Returns how many rows were added.
+/// destination has already stays as it is there.
 pub(crate) async fn merge_stage(
     client: &Client,
     stage: &v1::TableName,
     table: &v1::TableName,
     columns: &[&str],
-) -> Result<u64, Error> {
+) -> Result<Merged, Error> {
     let columns: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
     let columns = columns.join(", ");
     let list =
@@ -73,9 +73,19 @@ pub(crate) async fn merge_stage(
         "INSERT INTO {name}{list} SELECT {columns} FROM {}{on_conflict}",
         qualified(&stage.schema, &stage.name)
     );
-    let added = client.execute(&merge, &[]).await.context(format!("merge the rows of table {table}"))?;
+    let doing = || format!("merge the rows of table {table}");
+    let added = client.execute(&merge, &[]).await.context(doing())?;
+    let count = format!("SELECT count(*) FROM {}", qualified(&stage.schema, &stage.name));
+    let staged: i64 = client.query_one(&count, &[]).await.context(doing())?.get(0);
     drop_stage(client, stage).await?;
-    Ok(added)
+    Ok(Merged { added, left_out: staged.unsigned_abs().saturating_sub(added) })
+}
+
+/// What became of the rows of a stage.
+pub(crate) struct Merged {
+    pub(crate) added: u64,
+    /// Their keys were there.
+    pub(crate) left_out: u64,
 }
 
 /// Drops whatever stages a task has. Within the transaction that forgets it.

@@ -16,9 +16,16 @@ const STATES_SQL: &str = "SELECT s.table_id, s.begin_lsn, s.generation, s.phase,
        coalesce(sum(c.rows), 0)::bigint,
        coalesce(array_agg(c.chunk ORDER BY c.chunk) FILTER (WHERE c.chunk IS NOT NULL), '{}'),
        s.schema_name, s.table_name, s.reason, s.remedy,
-       EXISTS (SELECT FROM strait.object AS o
+       s.shared OR EXISTS (SELECT FROM strait.object AS o
                 WHERE (o.task_id, o.kind, o.schema_name, o.object_name)
-                    = (s.task_id, 'table', s.schema_name, s.table_name) AND o.outcome = 'adopted')
+                    = (s.task_id, 'table', s.schema_name, s.table_name) AND o.outcome = 'adopted'),
+       (SELECT ARRAY[pn.nspname::text, p.relname::text]
+          FROM pg_catalog.pg_class AS c
+               JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+               JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = c.oid
+               JOIN pg_catalog.pg_class AS p ON p.oid = i.inhparent
+               JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
+         WHERE n.nspname = s.schema_name AND c.relname = s.table_name AND c.relispartition)
   FROM strait.table_state AS s
        LEFT JOIN strait.chunk AS c
            ON s.phase = 'copying'
@@ -54,7 +61,13 @@ fn table_state(row: &Row) -> v1::TableState {
         remedy: row.get(10),
         destination_columns: Vec::new(),
         adopted: row.get(11),
+        partition_of: row.get::<_, Option<Vec<String>>>(12).and_then(parent),
     }
+}
+
+fn parent(name: Vec<String>) -> Option<v1::TableName> {
+    let [schema, name] = name.try_into().ok()?;
+    Some(v1::TableName { schema, name })
 }
 
 /// Columns hold OIDs as bigint, because tokio-postgres and people both read those easily.
@@ -108,13 +121,39 @@ pub(crate) async fn begin_checkpoint(
 }
 
 const BEGIN_TABLE_SQL: &str = "INSERT INTO strait.table_state AS s
-           (task_id, table_id, schema_name, table_name, begin_lsn, generation, phase)
-    VALUES ($1, $2, $3, $4, $5, 1, 'copying')
+           (task_id, table_id, schema_name, table_name, begin_lsn, generation, phase, shared)
+    VALUES ($1, $2, $3, $4, $5, 1, 'copying', $6)
     ON CONFLICT (task_id, table_id) DO UPDATE
         SET schema_name = EXCLUDED.schema_name, table_name = EXCLUDED.table_name,
             begin_lsn = EXCLUDED.begin_lsn,
             generation = s.generation + 1, phase = 'copying', rows = 0, changed_at = now(),
             reason = '', remedy = ''";
+
+const FORGET_TABLE: [&str; 3] = [
+    "DELETE FROM strait.table_state WHERE task_id = $1 AND table_id = $2",
+    "DELETE FROM strait.chunk WHERE task_id = $1 AND table_id = $2",
+    "DELETE FROM strait.lane WHERE task_id = $1 AND table_id = $2",
+];
+
+const FORGET_OBJECTS_SQL: &str = "DELETE FROM strait.object
+ WHERE task_id = $1 AND schema_name = $2 AND (object_name = $3 OR starts_with(object_name, $3 || '.'))";
+
+/// Within a transaction: a table that is gone at both ends is the task's no more.
+pub(crate) async fn forget_table(
+    client: &Client,
+    task_id: &TaskId,
+    table_id: u32,
+    name: &v1::TableName,
+) -> Result<(), Error> {
+    const DOING: &str = "forget a table that was dropped";
+    let (task, table_id) = (task_id.as_str(), i64::from(table_id));
+    for sql in FORGET_TABLE {
+        client.execute_typed(sql, &[(&task, TEXT), (&table_id, INT8)]).await.context(DOING)?;
+    }
+    let object = [(&task as _, TEXT), (&name.schema as _, TEXT), (&name.name as _, TEXT)];
+    client.execute_typed(FORGET_OBJECTS_SQL, &object).await.context(DOING)?;
+    Ok(())
+}
 
 const SUSPEND_SQL: &str = "UPDATE strait.table_state
    SET phase = 'suspended', reason = $3, remedy = $4, changed_at = now()
@@ -124,11 +163,10 @@ const SUSPEND_SQL: &str = "UPDATE strait.table_state
 pub(crate) async fn begin_table(
     client: &Client,
     task_id: &TaskId,
-    table_id: u32,
-    name: &v1::TableName,
+    table: &v1::Table,
     begin_lsn: Lsn,
 ) -> Result<(), Error> {
-    let number = i64::from(table_id);
+    let (number, name) = (i64::from(table.table_id), table.table_name());
     client
         .execute_typed(
             BEGIN_TABLE_SQL,
@@ -138,6 +176,7 @@ pub(crate) async fn begin_table(
                 (&name.schema, TEXT),
                 (&name.name, TEXT),
                 (&pg_lsn(begin_lsn), Type::PG_LSN),
+                (&table.merged, Type::BOOL),
             ],
         )
         .await

@@ -276,7 +276,7 @@ pub(crate) async fn begin(
         let attached_by = present.map(|present| present.attached_by.clone()).unwrap_or_default();
         LeafRecord { attached_by, ..LeafRecord::from(leaf) }
     };
-    let partitioned = tables.iter().filter(|table| table.partitioned);
+    let partitioned = tables.iter().filter(|table| table.is_flattened());
     let leaves: BTreeMap<u32, Vec<LeafRecord>> =
         partitioned.map(|table| (table.table_id, table.leaves.iter().map(record).collect())).collect();
     let filters = tables.iter().filter_map(|table| Some((table.table_id, rules.filter(table.table_id)?)));

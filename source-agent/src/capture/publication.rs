@@ -30,9 +30,10 @@ const OPTIONS_FROM_13: &str = ", publish_via_partition_root = false";
 /// columns it has to leave alone.
 const OPTIONS_FROM_18: &str = ", publish_generated_columns = stored";
 
-/// The tables of a model whose changes can be captured: an unlogged table leaves nothing in the log.
+/// The tables of a model whose changes can be captured: an unlogged table leaves nothing in the log. A partitioned table that
+/// keeps its structure has no rows; its partitions are published each for itself, so that none is before it has begun.
 pub(crate) fn published(model: &v1::SchemaModel) -> impl Iterator<Item = &v1::Table> {
-    model.tables.iter().filter(|table| !table.unlogged)
+    model.tables.iter().filter(|table| !table.unlogged && !table.is_structure())
 }
 
 /// Makes the publication list exactly the model's tables, with identities that serve. `client` is for DDL alone.
@@ -112,7 +113,7 @@ pub(crate) async fn add_leaf(
 /// What the publication has to list for the model's tables.
 fn members_of(model: &v1::SchemaModel, version: ServerVersion) -> Vec<u32> {
     let members = |table: &v1::Table| {
-        if table.partitioned && !version.publishes_partitioned_tables() {
+        if table.is_flattened() && !version.publishes_partitioned_tables() {
             table.leaves.iter().map(|leaf| leaf.relation_id).collect()
         } else {
             vec![table.table_id]
@@ -258,7 +259,9 @@ pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Re
     }
     let members = members(client, source).await.during(DOING)?;
     let members: HashSet<u32> = members.iter().map(|member| member.relation_id).collect();
-    for missing in listed(client, source, oids).await?.iter().filter(|oid| !members.contains(oid)) {
+    let structure = structure(client, source, oids).await.during(DOING)?;
+    let missing = |oid: &&u32| !members.contains(oid) && !structure.contains(oid);
+    for missing in listed(client, source, oids).await?.iter().filter(missing) {
         // Otherwise it was dropped.
         if let Some((relation, _)) = identity::current(client, *missing).await.during(DOING)? {
             let cause = format!("table {} was removed from publication {publication}", relation.name);
@@ -266,6 +269,15 @@ pub(crate) async fn verify(client: &Client, source: &Source, oids: &[u32]) -> Re
         }
     }
     Ok(())
+}
+
+/// Those of the tables that are never listed: partitioned tables that keep their structure.
+async fn structure(client: &Client, source: &Source, oids: &[u32]) -> Result<HashSet<u32>, Error> {
+    const SQL: &str = "SELECT oid FROM pg_class WHERE relkind = 'p' AND oid = ANY ($1::oid[])";
+    if !source.keeps_partitions {
+        return Ok(HashSet::new());
+    }
+    client.query(SQL, &[&oids]).await?.iter().map(|row| Ok(row.try_get("oid")?)).collect()
 }
 
 /// What the publication lists of these tables: themselves, or the leaves that the record has of them.

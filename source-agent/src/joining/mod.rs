@@ -76,6 +76,8 @@ pub(crate) struct Joining<'a> {
     pub(crate) sink: &'a Sink,
     /// The tables that the task has begun.
     pub(crate) known: Vec<u32>,
+    /// Partitions that are dropped at the destination once the source drops them.
+    pub(crate) partitions: Vec<v1::TableState>,
     /// Of the task's stream.
     pub(crate) marks: Arc<TableMarks>,
     pub(crate) hold: Hold,
@@ -134,7 +136,7 @@ impl Joining<'_> {
         let is_refused = |state: &v1::TableState| memory.refused.contains_key(&state.table_id);
         let suspended: Vec<_> = suspended.into_iter().filter(|state| !is_refused(state)).collect();
         let Newcomers { mut tables, left_out } =
-            memory.lookout.look(client, self.run, &known, &suspended).await?;
+            memory.lookout.look(client, self.run, &known, &suspended, &self.partitions).await?;
         self.tell_left_out(left_out).await;
         if let Some(alone) = tables.keys().find(|table| memory.alone.contains(table)).copied() {
             tables.retain(|table, _| *table == alone);

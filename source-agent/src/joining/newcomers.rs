@@ -50,6 +50,7 @@ impl Lookout {
         run: &Run,
         known: &[u32],
         suspended: &[v1::TableState],
+        leaving: &[v1::TableState],
     ) -> Result<Newcomers, RunError> {
         const DOING: &str = "look for new tables";
         let fingerprint = format!(
@@ -72,16 +73,25 @@ impl Lookout {
             others_by_name.insert(TableName::new(part("nspname")?, part("relname")?));
         }
         let model = catalog::load(client, &run.selection).await.during("read the catalog of the source")?;
+        run.mapping.learn(&model);
         let record = Record::read(client, &run.source.publication).await.during(DOING)?;
         let leaves = record.unwrap_or_default().0.leaves.into_values().flatten();
         let leaves: HashSet<u32> = leaves.map(|leaf| leaf.relation_id).collect();
         let known = known.iter().copied().collect();
-        let newcomers = newcomers(&model, &run.mapping, &others_by_name, &known, suspended, &leaves);
-        if newcomers.tables.is_empty() {
+        let mut newcomers = newcomers(&model, &run.mapping, &others_by_name, &known, suspended, &leaves);
+        let before = newcomers.tables.len();
+        newcomers.tables.retain(|_, name| !is_held(&run.mapping.target(name), &model, leaving));
+        if newcomers.tables.is_empty() && before == 0 {
             self.seen = Some(fingerprint);
         }
         Ok(newcomers)
     }
+}
+
+/// Whether a partition that the source has dropped, and the destination is about to drop, has the name still.
+fn is_held(name: &TableName, model: &v1::SchemaModel, leaving: &[v1::TableState]) -> bool {
+    let is_gone = |state: &v1::TableState| !model.tables.iter().any(|table| table.table_id == state.table_id);
+    leaving.iter().any(|state| state.table.as_ref() == Some(name) && is_gone(state))
 }
 
 fn newcomers(
@@ -95,7 +105,8 @@ fn newcomers(
     let mut found = Newcomers::default();
     // Nothing but columns and names is asked of it.
     let mapped = mapping.apply(model, ExtensionMembers::default(), suspended);
-    for state in suspended {
+    // What a table that is used as it is missed cannot be told from what it had.
+    for state in suspended.iter().filter(|state| !state.adopted) {
         let table = model.tables.iter().find(|table| table.table_id == state.table_id);
         let name = table.map(v1::Table::table_name);
         let keeps_name = name.as_ref().map(|name| mapping.target(name)) == state.table;

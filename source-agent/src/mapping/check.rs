@@ -7,7 +7,8 @@ use strait_proto::v1::{self, ConstraintKind, PrecheckItem, TableName};
 
 use super::expression::{Refusal, key_columns};
 use super::model::Mapped;
-use super::{Mapping, types};
+use super::{Mapping, merge, types};
+use crate::choices::Carried;
 use crate::precheck::item::{failed, list, passed, statements, warning};
 
 /// PostgreSQL's limit of a name: NAMEDATALEN without the end.
@@ -31,6 +32,7 @@ const IDENTITIES: &str = "
 pub(crate) async fn check(
     client: &Client,
     mapping: &Mapping,
+    carried: &Carried,
     source: &v1::SchemaModel,
     mapped: &Mapped,
 ) -> Result<Vec<PrecheckItem>, Error> {
@@ -41,6 +43,7 @@ pub(crate) async fn check(
     let mut problems = Problems::default();
     for table in &source.tables {
         columns_exist(mapping, table, mapped, &mut problems);
+        partition_key_carried(table, mapped, &mut problems);
         inherited_alike(table, source, mapped, &mut problems);
     }
     collisions(source, mapping, mapped, &mut problems);
@@ -52,6 +55,7 @@ pub(crate) async fn check(
         failed(NAME, format!("{} problems", problems.causes.len()), list(problems.causes), remedy)
     };
     let mut items = vec![item];
+    items.extend(merge::check(client, mapping, carried, source, mapped).await?);
     items.extend(primary_keys(source, mapping, mapped));
     items.extend(column_types(source, mapping, mapped));
     Ok(items)
@@ -99,10 +103,25 @@ fn columns_exist(mapping: &Mapping, table: &v1::Table, mapped: &Mapped, problems
     }
 }
 
+/// A table cannot be partitioned by what it does not have.
+fn partition_key_carried(table: &v1::Table, mapped: &Mapped, problems: &mut Problems) {
+    let Some(map) = mapped.table(table.table_id) else { return };
+    if let Err(refusal) = map.expression(&table.partition_key) {
+        problems.add(
+            format!(
+                "{}: partitions: preserve keeps PARTITION BY {}: {refusal}",
+                map.source, table.partition_key
+            ),
+            "Add the columns of a partition key to `columns`, or choose partitions: flatten.",
+        );
+    }
+}
+
 /// A child has its parents' columns, so they have to be called alike.
 fn inherited_alike(table: &v1::Table, source: &v1::SchemaModel, mapped: &Mapped, problems: &mut Problems) {
     let Some(map) = mapped.table(table.table_id) else { return };
-    for parent in &table.inherits {
+    let above = table.partition_of.as_ref().and_then(|place| place.parent.as_ref());
+    for parent in table.inherits.iter().chain(above) {
         let parent = source.tables.iter().find(|it| it.schema == parent.schema && it.name == parent.name);
         let Some(parent) = parent else { continue };
         let Some(above) = mapped.table(parent.table_id) else { continue };
@@ -126,7 +145,12 @@ fn collisions(source: &v1::SchemaModel, mapping: &Mapping, mapped: &Mapped, prob
         places.entry((space, at)).or_default().insert(what);
     };
     let mut lengths: BTreeSet<String> = BTreeSet::new();
-    for table in &source.tables {
+    let followers = merge::followers(mapping, source);
+    let owned_by_follower = |sequence: &&v1::Sequence| {
+        let is_owner = |table: &&v1::Table| sequence.owner_table.as_ref() == Some(&table.table_name());
+        source.tables.iter().filter(is_owner).any(|table| followers.contains(&table.table_id))
+    };
+    for table in source.tables.iter().filter(|table| !followers.contains(&table.table_id)) {
         let Some(map) = mapped.table(table.table_id) else { continue };
         let (from, to) = (&map.source, &map.target);
         place("relation", to.to_string(), format!("table {from}"));
@@ -158,7 +182,7 @@ fn collisions(source: &v1::SchemaModel, mapping: &Mapping, mapped: &Mapped, prob
             lengths.insert(name);
         }
     }
-    for sequence in &source.sequences {
+    for sequence in source.sequences.iter().filter(|it| !owned_by_follower(it)) {
         let name = TableName::new(&*sequence.schema, &*sequence.name);
         place("relation", mapped.sequence(&name).to_string(), format!("sequence {name}"));
     }

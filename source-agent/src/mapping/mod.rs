@@ -15,18 +15,21 @@ mod columns;
 mod distribution;
 mod expression;
 mod lexer;
+mod lineage;
+mod merge;
 mod model;
 mod names;
 mod objects;
 mod projection;
 mod types;
 
-use strait_postgres::catalog::options_of;
+use strait_postgres::catalog::{covers, laid_over, options_of};
 use strait_proto::v1::{self, NameCase, TableName};
 
 pub(crate) use check::check;
 pub(crate) use columns::ColumnMap;
 pub(crate) use distribution::check_distribution;
+use lineage::Lineage;
 pub(crate) use model::Mapped;
 pub(crate) use names::{ExtensionMembers, TableMap};
 pub(crate) use projection::Projection;
@@ -38,6 +41,7 @@ pub(crate) struct Mapping {
     case: NameCase,
     /// The destination may have the tables already, with their columns in an order of their own.
     tables_may_exist: bool,
+    lineage: Lineage,
 }
 
 impl Mapping {
@@ -47,7 +51,13 @@ impl Mapping {
             selection,
             case: spec.map_or(NameCase::Unspecified, v1::TaskSpec::name_case),
             tables_may_exist: spec.is_some_and(|spec| spec.existing_tables() == v1::ExistingTables::Proceed),
+            lineage: Lineage::default(),
         }
+    }
+
+    /// Takes over which partitions belong to which tables, before anything is asked about those.
+    pub(crate) fn learn(&self, model: &v1::SchemaModel) {
+        self.lineage.learn(model);
     }
 
     /// Whether every name and column stays as it is.
@@ -57,6 +67,7 @@ impl Mapping {
                 && options.columns.is_empty()
                 && options.primary_key.is_empty()
                 && options.column_types.is_empty()
+                && !options.merge
         };
         matches!(self.case, NameCase::Unspecified | NameCase::Source)
             && self.selection.include.iter().filter_map(|it| it.options.as_ref()).all(says_nothing)
@@ -77,17 +88,57 @@ impl Mapping {
         renamed.filter(|schema| !schema.is_empty()).unwrap_or_else(|| self.cased(source))
     }
 
-    fn options(&self, table: &TableName) -> v1::TableOptions {
-        options_of(&self.selection, &table.schema, &table.name)
+    /// What the task says about a table: an entry of its own, before those of the tables that it is a partition of, before its
+    /// whole schema's.
+    pub(crate) fn options(&self, table: &TableName) -> v1::TableOptions {
+        match self.lineage.parent_of(table) {
+            None => options_of(&self.selection, &table.schema, &table.name),
+            Some(parent) => self.options_within(table, &parent),
+        }
     }
 
-    /// The destination's name of a table.
+    /// What the task says about a partition of `parent`.
+    fn options_within(&self, table: &TableName, parent: &TableName) -> v1::TableOptions {
+        let mut above = self.options(parent);
+        if let Some(rename) = &mut above.rename {
+            rename.table.clear();
+            if table.schema != parent.schema {
+                rename.schema.clear();
+            }
+        }
+        let of_tables = self.selection.include.iter().filter(|it| !it.table.is_empty()).cloned();
+        let selection = v1::ObjectSelection { include: of_tables.collect(), ..Default::default() };
+        laid_over(above, &options_of(&selection, &table.schema, &table.name))
+    }
+
+    /// Whether the task takes a partition of `parent`, and says the same about it, once it is none any more.
+    pub(crate) fn stands_alone_alike(&self, table: &TableName, parent: &TableName) -> bool {
+        let mut alone = options_of(&self.selection, &table.schema, &table.name);
+        let mut within = self.options_within(table, parent);
+        for options in [&mut alone, &mut within] {
+            // It keeps the name that it has.
+            let columns = std::mem::take(&mut options.rename).unwrap_or_default().columns;
+            options.rename = Some(v1::Rename { columns, ..Default::default() });
+        }
+        alone == within && covers(&self.selection, &table.schema, &table.name)
+    }
+
+    /// The destination's name of a table. A partition whose name begins with its table's follows where that one is renamed.
     pub(crate) fn target(&self, table: &TableName) -> TableName {
         let rename = self.options(table).rename.unwrap_or_default();
-        let or = |renamed: String, otherwise: &str| {
-            if renamed.is_empty() { self.cased(otherwise) } else { renamed }
+        let or = |renamed: String, otherwise: String| if renamed.is_empty() { otherwise } else { renamed };
+        let schema = or(rename.schema, self.schema(&table.schema));
+        TableName::new(schema, or(rename.table, self.following(table)))
+    }
+
+    fn following(&self, partition: &TableName) -> String {
+        let follow = |parent: TableName| {
+            let rest = partition.name.strip_prefix(&*parent.name)?;
+            let target = self.target(&parent).name;
+            (target != self.cased(&parent.name)).then(|| format!("{target}{}", self.cased(rest)))
         };
-        TableName::new(or(rename.schema, &table.schema), or(rename.table, &table.name))
+        let parent = self.lineage.parent_of(partition);
+        parent.and_then(follow).unwrap_or_else(|| self.cased(&partition.name))
     }
 
     /// The name by which the rules of a table are found that has begun as `begun` at the destination: its own, unless it was

@@ -45,6 +45,7 @@ impl Mapping {
         members: ExtensionMembers,
         begun: &[v1::TableState],
     ) -> Mapped {
+        self.learn(source);
         let stands = |state: &v1::TableState| Some((state.table_id, state.table.clone()?));
         let stand: HashMap<u32, TableName> = begun.iter().filter_map(stands).collect();
         let names = Arc::new(Names::new(self, source, members, &stand));
@@ -85,7 +86,7 @@ impl Mapped {
         let by_name: BTreeMap<(&str, &str), &TableMap> =
             self.tables.values().map(|map| ((&*map.source.schema, &*map.source.name), map)).collect();
         let mut skipped = source.skipped.clone();
-        let tables: Vec<v1::Table> = source
+        let mut tables: Vec<v1::Table> = source
             .tables
             .iter()
             .filter_map(|table| {
@@ -94,12 +95,21 @@ impl Mapped {
                 Some(maker.make(table))
             })
             .collect();
+        mapping.merge(source, &mut tables);
         let types: Vec<v1::UserType> = source.types.iter().map(|it| self.user_type(mapping, it)).collect();
-        let sequences: Vec<v1::Sequence> =
+        let mut sequences: Vec<v1::Sequence> =
             source.sequences.iter().map(|it| self.owned_sequence(it, &by_name)).collect();
-        let Objects { objects, comments, skipped: not_followed } =
-            objects::follow(source, &self.names, &self.tables, mapping.tables_may_exist);
+        let Objects { objects, comments, skipped: not_followed } = objects::follow(
+            source,
+            &self.names,
+            &self.tables,
+            &mapping.merged(source),
+            mapping.tables_may_exist,
+        );
         skipped.extend(not_followed);
+        let mut names = BTreeSet::new();
+        // Those of merged tables may be one, too.
+        sequences.retain(|it| names.insert((it.schema.clone(), it.name.clone())));
         let mut schemas: BTreeSet<String> = tables.iter().map(|it| it.schema.clone()).collect();
         schemas.extend(types.iter().map(|it| it.schema.clone()));
         schemas.extend(sequences.iter().map(|it| it.schema.clone()));
@@ -193,6 +203,8 @@ impl TableMaker<'_> {
             constraints: source.constraints.iter().filter_map(|it| self.constraint(it)).collect(),
             indexes: source.indexes.iter().filter_map(|it| self.index(it)).collect(),
             inherits: source.inherits.iter().map(|it| self.mapping.target(it)).collect(),
+            partition_key: self.partition_key(&source.partition_key),
+            partition_of: source.partition_of.as_ref().map(|it| self.place(it)),
             ..source.clone()
         };
         for leaf in &mut table.leaves {
@@ -202,6 +214,23 @@ impl TableMaker<'_> {
             set_primary_key(&mut table, &options.primary_key);
         }
         table
+    }
+
+    /// A column that it needs and that is left out is for the server to refuse: the precheck has.
+    fn partition_key(&self, source: &str) -> String {
+        self.map.expression(source).unwrap_or_else(|_| source.to_owned())
+    }
+
+    fn place(&self, source: &v1::PartitionOf) -> v1::PartitionOf {
+        let target = |parent: &TableName| {
+            let known = self.by_name.get(&(&*parent.schema, &*parent.name));
+            known.map_or_else(|| self.mapping.target(parent), |map| map.target.clone())
+        };
+        v1::PartitionOf { parent: source.parent.as_ref().map(target), ..source.clone() }
+    }
+
+    fn part_of(&self, source: &str) -> String {
+        if source.is_empty() { String::new() } else { self.mapping.cased(source) }
     }
 
     fn column(&mut self, source: &v1::Column, options: &v1::TableOptions) -> Option<v1::Column> {
@@ -252,6 +281,7 @@ impl TableMaker<'_> {
                 name: self.mapping.cased(&source.name),
                 definition,
                 references,
+                part_of: self.part_of(&source.part_of),
                 ..source.clone()
             }),
             Err(refusal) => {
@@ -263,9 +293,12 @@ impl TableMaker<'_> {
 
     fn index(&mut self, source: &v1::Index) -> Option<v1::Index> {
         match self.map.expression(&source.definition_tail) {
-            Ok(definition_tail) => {
-                Some(v1::Index { name: self.mapping.cased(&source.name), definition_tail, ..source.clone() })
-            }
+            Ok(definition_tail) => Some(v1::Index {
+                name: self.mapping.cased(&source.name),
+                definition_tail,
+                part_of: self.part_of(&source.part_of),
+                ..source.clone()
+            }),
             Err(refusal) => {
                 self.skip("index", &source.name, refusal);
                 None

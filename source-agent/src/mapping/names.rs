@@ -176,6 +176,11 @@ impl TableMap {
         expression::rewrite(text, &self.names, Some(&self.scope()))
     }
 
+    /// What the task says about the table.
+    pub(crate) fn options(&self) -> v1::TableOptions {
+        self.names.mapping.options(&self.source)
+    }
+
     pub(super) fn scope(&self) -> Scope<'_> {
         Scope { table: &self.source.name, target: &self.target.name, columns: &self.columns }
     }

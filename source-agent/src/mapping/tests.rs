@@ -203,3 +203,55 @@ fn without_rules_the_model_stays_as_it_is() {
         assert_eq!(apply(&mapping).model, model());
     }
 }
+
+#[test]
+fn what_is_said_of_a_partitioned_table_holds_for_its_partitions() {
+    let mut root = v1::TableOptions {
+        columns: vec!["id".into()],
+        r#where: "id > 0".into(),
+        ..renamed("dw", "fact", &[("id", "key")])
+    };
+    root.operations = vec![1];
+    let rules = vec![
+        entry("sales", "", renamed("all", "", &[])),
+        entry("sales", "orders", root.clone()),
+        entry("sales", "orders_own", renamed("", "own", &[])),
+    ];
+    let mapping = mapping(rules, NameCase::Unspecified);
+    let partition = |name: &str, parent: &str| {
+        let place =
+            v1::PartitionOf { parent: Some(TableName::new("sales", parent)), bound: "DEFAULT".into() };
+        v1::Table {
+            schema: "sales".into(),
+            name: name.into(),
+            partition_of: Some(place),
+            ..Default::default()
+        }
+    };
+    let tables = vec![
+        partition("orders_eu", "orders"),
+        partition("orders_eu_1", "orders_eu"),
+        partition("orders_own", "orders"),
+        partition("leaf", "orders"),
+    ];
+    mapping.learn(&v1::SchemaModel { tables, ..Default::default() });
+    for (source, target) in [
+        ("orders", "dw.fact"),
+        ("orders_eu", "dw.fact_eu"),
+        ("orders_eu_1", "dw.fact_eu_1"),
+        ("orders_own", "dw.own"),
+        ("leaf", "dw.leaf"),
+        ("other", "all.other"),
+    ] {
+        assert_eq!(mapping.target(&TableName::new("sales", source)).to_string(), target);
+    }
+    let leaf = TableName::new("sales", "orders_eu_1");
+    let options = mapping.options(&leaf);
+    assert_eq!(
+        (&options.columns, &options.r#where, &options.operations),
+        (&root.columns, &root.r#where, &root.operations)
+    );
+    let parent = TableName::new("sales", "orders_eu");
+    assert!(!mapping.stands_alone_alike(&leaf, &parent), "alone it has other columns");
+    assert!(mapping.stands_alone_alike(&TableName::new("sales", "a"), &TableName::new("sales", "b")));
+}

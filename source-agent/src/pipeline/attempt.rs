@@ -13,7 +13,7 @@ use tracing::{Instrument as _, Span};
 use super::Run;
 use crate::capture::leaves::Leaves;
 use crate::capture::record::Record;
-use crate::capture::{SnapshotLease, publication, slot};
+use crate::capture::{SnapshotLease, identity, publication, slot};
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
 use crate::joining::Joining;
@@ -21,7 +21,7 @@ use crate::mapping::Mapped;
 use crate::rows::RowRules;
 use crate::sink::Sink;
 use crate::source::Identified;
-use crate::stream::{Hold, OnceMarker, PutOff, SequenceSync, StreamRun, TableMarks, conclude};
+use crate::stream::{DETACHED, Hold, OnceMarker, PutOff, SequenceSync, StreamRun, TableMarks, conclude};
 
 /// The connections of an attempt.
 pub(super) struct Attempt<'a> {
@@ -132,7 +132,12 @@ impl Attempt<'_> {
             return stream.await;
         }
         let known = begun.states.iter().map(|state| state.table_id).collect();
-        let joining = Joining { run: self.run, sink: &self.sink, known, marks, hold };
+        let partitions = begun
+            .states
+            .iter()
+            .filter(|state| state.partition_of.is_some() && self.run.source.drops_partitions());
+        let partitions = partitions.cloned().collect();
+        let joining = Joining { run: self.run, sink: &self.sink, known, partitions, marks, hold };
         tokio::select! {
             ended = stream => ended,
             joined = Box::pin(joining.run()) => joined,
@@ -171,10 +176,44 @@ impl Attempt<'_> {
         let state = slot::read(&self.client, &source.slot).await.during("check the replication slot")?;
         slot::verify(&source.slot, state.as_ref(), Lsn(checkpoint.durable_lsn))?;
         let mut model = self.load().await?;
+        self.leave_detached(&model, &states).await?;
         self.keep_begun(&mut model, &states).await;
         let tables: Vec<u32> = publication::published(&model).map(|table| table.table_id).collect();
         publication::verify(&self.client, source, &tables).await?;
         Ok(Begun { model, states })
+    }
+
+    /// Partitions that were detached while nobody looked are followed as tables of their own only where the task says the same of
+    /// them then: nothing may be sent that was left out before.
+    async fn leave_detached(
+        &self,
+        model: &v1::SchemaModel,
+        states: &[v1::TableState],
+    ) -> Result<(), RunError> {
+        if !self.run.source.keeps_partitions || self.run.newcomers.is_some() {
+            return Ok(());
+        }
+        let of_model = |table_id: u32| model.tables.iter().find(|table| table.table_id == table_id);
+        let followed = states.iter().filter(|state| state.phase() != v1::CopyPhase::Suspended);
+        let mut left = false;
+        for state in followed {
+            let Some(above) = &state.partition_of else { continue };
+            if of_model(state.table_id).is_some_and(|table| table.partition_of.is_some()) {
+                continue;
+            }
+            let relation = identity::current(&self.client, state.table_id).await;
+            // Dropped: no changes of it come any more.
+            let Some((relation, _)) = relation.during("look for a detached partition")? else { continue };
+            let parent = states.iter().find(|it| it.table.as_ref() == Some(above));
+            let parent = parent.and_then(|parent| of_model(parent.table_id)).map(v1::Table::table_name);
+            let alike = |parent| self.run.mapping.stands_alone_alike(&relation.name, &parent);
+            if !parent.is_some_and(alike) {
+                self.sink.suspend(state.table_id, DETACHED.to_owned()).await?;
+                self.run.reporter.notice(format!("table {}: {DETACHED}", relation.name)).await;
+                left = true;
+            }
+        }
+        if left { Err(RunError::TablesJoined) } else { Ok(()) }
     }
 
     pub(super) async fn load(&self) -> Result<v1::SchemaModel, RunError> {
@@ -188,7 +227,9 @@ impl Attempt<'_> {
     /// All that the selection covers, whether it joins or is there already.
     pub(super) async fn load_whole(&self) -> Result<v1::SchemaModel, RunError> {
         let model = catalog::load(&self.client, &self.run.selection).await;
-        model.during("read the catalog of the source")
+        let model = model.during("read the catalog of the source")?;
+        self.run.mapping.learn(&model);
+        Ok(model)
     }
 
     /// What becomes of a model at the destination. `begun` are the tables that it has.
@@ -215,7 +256,10 @@ impl Attempt<'_> {
             self.run.reporter.notice_once(text).await;
         }
         let exist: HashSet<u32> = model.tables.iter().map(|table| table.table_id).collect();
-        let dropped = states.iter().filter(|state| !exist.contains(&state.table_id));
+        // Partitions that went go at the destination too, or are told of one by one.
+        let stays =
+            |state: &&v1::TableState| !(self.run.source.keeps_partitions && state.partition_of.is_some());
+        let dropped = states.iter().filter(|state| !exist.contains(&state.table_id)).filter(stays);
         let dropped: Vec<v1::TableName> = dropped.filter_map(|state| state.table.clone()).collect();
         if !dropped.is_empty() {
             let text = format!(
@@ -239,7 +283,7 @@ impl Attempt<'_> {
         let source = &self.run.source;
         let record = self.record().await?;
         let tables = &begun.model.tables;
-        let flattened = tables.iter().filter(|table| table.partitioned).map(|table| table.table_id);
+        let flattened = tables.iter().filter(|table| table.is_flattened()).map(|table| table.table_id);
         // Tables that are about to join may stand in the record already; suspended ones join again.
         let followed = begun.states.iter().filter(|state| state.phase() != v1::CopyPhase::Suspended);
         let followed: HashSet<u32> = followed.map(|state| state.table_id).collect();

@@ -48,7 +48,7 @@ impl Attempt<'_> {
             return self.begin_without_changes(lease, reload_all).await;
         };
         let ddl = source.connect().await.during("connect to publish the tables")?;
-        let rules = RowRules::asked(&self.run.selection, &model);
+        let rules = RowRules::asked(&self.run.mapping, &model);
         if let Some(newcomers) = &self.run.newcomers {
             publication::add(&ddl, &newcomers.task, &model, &rules, reporter).await?;
         }
@@ -90,7 +90,7 @@ impl Attempt<'_> {
             return Ok(Begun { model, states: Vec::new() });
         }
         let ddl = source.connect().await.during("connect to publish the tables")?;
-        let rules = RowRules::asked(&self.run.selection, &model).kept_by(&self.record().await?);
+        let rules = RowRules::asked(&self.run.mapping, &model).kept_by(&self.record().await?);
         publication::add(&ddl, source, &model, &rules, reporter).await?;
         let partitions = self.partitions(&model).await?;
         let replication = source.connect_replication().await.during("connect for a snapshot")?;

@@ -23,6 +23,24 @@ struct Missing {
     again: Vec<u32>,
 }
 
+impl Missing {
+    /// Partitioned tables that keep their structure are finished once their partitions are, and each after its parent: what is
+    /// added to one locks all below it, and comes to those that are partitioned themselves.
+    fn structure_last(&mut self, tables: &HashMap<u32, &v1::Table>) {
+        let pending = self.going_on.iter().map(|table| &table.table_id).chain(&self.again);
+        let pending: Vec<&v1::Table> = pending.filter_map(|table_id| tables.get(table_id).copied()).collect();
+        let rows_remain = pending.iter().any(|table| !table.is_structure());
+        let below = |table: &v1::Table| {
+            let parent = table.partition_parent();
+            parent.is_some_and(|parent| pending.iter().any(|it| it.table_name() == *parent))
+        };
+        let waits = |table: &&v1::Table| table.is_structure() && (rows_remain || below(table));
+        let waiting: Vec<u32> = pending.iter().copied().filter(waits).map(|table| table.table_id).collect();
+        self.going_on.retain(|table| !waiting.contains(&table.table_id));
+        self.again.retain(|table_id| !waiting.contains(table_id));
+    }
+}
+
 impl Attempt<'_> {
     /// Copies and finishes the tables that are not ready. Afterwards all of them are, but for those that were dropped at
     /// the source and those that stay suspended.
@@ -139,6 +157,7 @@ impl Attempt<'_> {
                 _ => missing.again.push(state.table_id),
             }
         }
+        missing.structure_last(&tables);
         Ok(missing)
     }
 
@@ -177,7 +196,7 @@ impl Attempt<'_> {
             let rules = if self.run.source.parts.incremental {
                 RowRules::recorded(&self.record().await?)
             } else {
-                RowRules::asked(&self.run.selection, &begun.model)
+                RowRules::asked(&self.run.mapping, &begun.model)
             };
             lease.plans.extend(plan_tables(&self.client, &tables, mapped, &generations, &rules).await?);
         }

@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use super::item::{list, statements};
 use super::{failed, passed};
+use crate::mapping::Mapping;
 use crate::rows::{Filter, RESERVED_NAMES, ROW_ALIAS, RowRules};
 
 const NAME: &str = "source.filters";
@@ -17,10 +18,10 @@ const NAME: &str = "source.filters";
 /// Checks every condition; no item where there is none.
 pub(super) async fn check(
     client: &Client,
-    selection: &v1::ObjectSelection,
+    mapping: &Mapping,
     model: &v1::SchemaModel,
 ) -> Result<Option<PrecheckItem>, Error> {
-    let rules = RowRules::asked(selection, model);
+    let rules = RowRules::asked(mapping, model);
     if rules.is_empty() {
         return Ok(None);
     }

@@ -49,11 +49,12 @@ pub(crate) async fn run(
     let identity = source.identify(&client).await.map(|identified| identified.identity);
     items.extend(server::check(&client, source, &identity).await.during(DOING)?);
     let model = catalog::load(&client, selection).await.during(DOING)?;
-    items.extend(objects::check(&client, selection, &model, source.parts).await.during(DOING)?);
-    items.extend(filters::check(&client, selection, &model).await.during(DOING)?);
     let mapping = Mapping::new(spec);
+    mapping.learn(&model);
+    items.extend(objects::check(&client, selection, &mapping, &model, source.parts).await.during(DOING)?);
+    items.extend(filters::check(&client, &mapping, &model).await.during(DOING)?);
     let mapped = mapping.read_and_apply(&client, &model, &[]).await.during(DOING)?;
-    items.extend(mapping::check(&client, &mapping, &model, &mapped).await.during(DOING)?);
+    items.extend(mapping::check(&client, &mapping, &source.carried, &model, &mapped).await.during(DOING)?);
     items.extend(mapping::check_distribution(&mapping, &model, &mapped));
     if source.parts.incremental && !server.version.streams_messages() {
         items.push(heartbeat::check(&client).await.during(DOING)?);

@@ -9,7 +9,9 @@ use tokio_postgres::Row;
 use super::item::{list, statements, warning};
 use super::{failed, passed};
 use crate::capture::identity::{self, Lacking};
+use crate::capture::publication::published;
 use crate::choices::Parts;
+use crate::mapping::Mapping;
 use crate::rows::RowRules;
 
 /// What the role may do with each table and leaf.
@@ -26,6 +28,7 @@ const RIGHTS: &str = "
 pub(super) async fn check(
     client: &Client,
     selection: &v1::ObjectSelection,
+    mapping: &Mapping,
     model: &v1::SchemaModel,
     parts: Parts,
 ) -> Result<Vec<PrecheckItem>, Error> {
@@ -39,8 +42,9 @@ pub(super) async fn check(
         items.push(readable(client, model, &rights).await?);
     }
     if parts.incremental {
+        let tables: Vec<u32> = published(model).map(|table| table.table_id).collect();
         items.push(publishable(client, &tables, &rights).await?);
-        items.push(identities(client, &tables, &RowRules::asked(selection, model)).await?);
+        items.push(identities(client, &tables, &RowRules::asked(mapping, model)).await?);
     }
     Ok(items)
 }

@@ -81,6 +81,7 @@ pub(super) fn structure(table: &v1::Table) -> v1::SourceTable {
         table: Some(table.table_name()),
         columns: written.map(column).collect(),
         has_key: table.constraints.iter().any(is_key),
+        partitioned: table.is_structure(),
     }
 }
 

@@ -20,10 +20,10 @@ mod transition;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use strait_postgres::catalog;
 use strait_proto::v1;
 
 use crate::capture::record::Record;
+use crate::mapping::Mapping;
 
 pub(crate) use filter::{Filter, RESERVED_NAMES, ROW_ALIAS, not_evaluated};
 pub(crate) use stage::Stage;
@@ -37,9 +37,9 @@ pub(crate) struct RowRules {
 
 impl RowRules {
     /// What the task says about the tables as they are named now.
-    pub(crate) fn asked(selection: &v1::ObjectSelection, model: &v1::SchemaModel) -> Self {
+    pub(crate) fn asked(mapping: &Mapping, model: &v1::SchemaModel) -> Self {
         let filter = |table: &v1::Table| {
-            let options = catalog::options_of(selection, &table.schema, &table.name);
+            let options = mapping.options(&table.table_name());
             (!options.r#where.is_empty()).then(|| (table.table_id, Arc::new(Filter::new(options.r#where))))
         };
         Self { filters: model.tables.iter().filter_map(filter).collect() }

@@ -20,6 +20,7 @@ use super::heartbeat::{Heartbeats, Pulse};
 use super::hold::Hold;
 use super::marks::TableMarks;
 use super::mode::Chooser;
+use super::partitions::PartitionWatch;
 use super::positions::Positions;
 use super::reader::Reader;
 use super::sequences::SequenceSync;
@@ -34,6 +35,7 @@ use super::tables::TableSet;
 use super::throttle::Throttle;
 use super::watch_tables::TableWatch;
 use crate::capture::leaves::Leaves;
+use crate::capture::publication;
 use crate::capture::slot::parse_lsn;
 use crate::copy::CopyCounters;
 use crate::error::{During, RunError};
@@ -140,14 +142,16 @@ impl StreamRun<'_> {
             reporter: self.reporter,
             resume_lsn,
         };
-        let published: Vec<u32> = self.model.tables.iter().map(|table| table.table_id).collect();
+        let drops = self.source.drops_partitions();
+        let published: Vec<u32> = publication::published(self.model).map(|table| table.table_id).collect();
         let supervision = Supervision {
             source: self.source,
             sink: self.sink,
             catalog,
             tables: &published,
             rules: &self.rules,
-            watch: TableWatch::new(&ready.tables, self.mapping),
+            watch: TableWatch::new(&ready.tables, self.mapping, drops),
+            partitions: PartitionWatch::new(self.source, &ready.tables, self.model, self.mapping),
             positions: &positions,
             sequences: SequenceSync::new(self.model, Arc::clone(&self.mapped)),
         };

@@ -12,6 +12,7 @@ use super::credit::Credit;
 use super::forward::Catalog;
 use super::heartbeat::Heartbeats;
 use super::latency::micros;
+use super::partitions::PartitionWatch;
 use super::positions::Positions;
 use super::sequences::SequenceSync;
 use super::throttle::Throttle;
@@ -29,6 +30,8 @@ use crate::sink::Sink;
 use crate::source::Source;
 
 const PARTITIONS_INTERVAL: Duration = Duration::from_secs(10);
+/// Where partitioned tables keep their structure, it is looked at this often.
+const ARRANGE_INTERVAL: Duration = Duration::from_secs(2);
 const PUBLICATION_INTERVAL: Duration = Duration::from_secs(60);
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -41,6 +44,7 @@ pub(super) struct Supervision<'a> {
     pub(super) tables: &'a [u32],
     pub(super) rules: &'a RowRules,
     pub(super) watch: TableWatch<'a>,
+    pub(super) partitions: PartitionWatch,
     pub(super) positions: &'a Positions,
     pub(super) sequences: SequenceSync,
 }
@@ -50,8 +54,13 @@ impl Supervision<'_> {
     pub(super) async fn run(mut self) -> Result<(), RunError> {
         let mut often = ticks(PARTITIONS_INTERVAL);
         let mut seldom = ticks(PUBLICATION_INTERVAL);
+        let mut arrange = ticks(ARRANGE_INTERVAL);
         loop {
             tokio::select! {
+                _ = arrange.tick() => {
+                    let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);
+                    self.partitions.look(client, self.sink, self.positions, reporter).await?;
+                }
                 _ = often.tick() => {
                     self.partitions().await?;
                     let (client, reporter) = (&self.catalog.client, &self.catalog.reporter);

@@ -67,10 +67,9 @@ impl TableSet {
                     _ => Lsn(state.begin_lsn),
                 },
                 leaves: leaves.get(&state.table_id).cloned().unwrap_or_default(),
-                operations: map.as_ref().map_or_else(
-                    || carried.by_task(),
-                    |map| carried.by_table(&map.source.schema, &map.source.name),
-                ),
+                operations: map
+                    .as_ref()
+                    .map_or_else(|| carried.by_task(), |map| carried.by_table(&map.options())),
                 map,
             }
         }));

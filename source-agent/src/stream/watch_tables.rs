@@ -19,9 +19,10 @@ pub(super) struct TableWatch<'a> {
 }
 
 impl<'a> TableWatch<'a> {
-    /// Watches what is not suspended: that alone says more about a table.
-    pub(super) fn new(states: &[TableState], mapping: &'a Mapping) -> Self {
+    /// Watches what is not suspended: that alone says more about a table. `drops`: partitions go at the destination too.
+    pub(super) fn new(states: &[TableState], mapping: &'a Mapping, drops: bool) -> Self {
         let tables = states.iter().filter(|state| state.phase() != CopyPhase::Suspended);
+        let tables = tables.filter(|state| !(drops && state.partition_of.is_some()));
         let tables = tables.filter_map(|state| Some((state.table_id, state.table.clone()?))).collect();
         Self { mapping, tables }
     }

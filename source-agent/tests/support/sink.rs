@@ -197,6 +197,13 @@ impl DataService for SinkService {
         Ok(Response::new(v1::JoinTablesResponse::default()))
     }
 
+    async fn arrange_partitions(
+        &self,
+        _request: Request<v1::ArrangePartitionsRequest>,
+    ) -> Result<Response<v1::ArrangePartitionsResponse>, Status> {
+        Ok(Response::new(v1::ArrangePartitionsResponse::default()))
+    }
+
     async fn set_sequences(
         &self,
         request: Request<v1::SetSequencesRequest>,

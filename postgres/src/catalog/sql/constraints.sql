@@ -15,7 +15,12 @@ SELECT c.conrelid AS relation,
        c.connoinherit AS no_inherit,
        c.coninhcount > 0 OR c.conparentid <> 0 AS inherited,
        coalesce(i.indisvalid, true) AS index_valid,
-       coalesce(i.indisclustered, false) AS clustered
+       coalesce(i.indisclustered, false) AS clustered,
+       (SELECT pc.relname::text
+        FROM pg_inherits AS pi
+             JOIN pg_class AS pc
+               ON pc.oid = pi.inhparent
+        WHERE pi.inhrelid = i.indexrelid) AS part_of
 FROM pg_constraint AS c
      CROSS JOIN LATERAL (
             SELECT pg_get_constraintdef(c.oid) AS definition,

@@ -11,6 +11,11 @@ SELECT i.indrelid AS relation,
              WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0
              ORDER BY a.attnum) AS settings,
        ic.relispartition AS inherited,
+       (SELECT pc.relname::text
+        FROM pg_inherits AS pi
+             JOIN pg_class AS pc
+               ON pc.oid = pi.inhparent
+        WHERE pi.inhrelid = i.indexrelid) AS part_of,
        pg_get_indexdef(i.indexrelid) AS definition,
        format('CREATE %sINDEX %I ON %s%I.%I ',
               CASE WHEN i.indisunique THEN 'UNIQUE ' END,

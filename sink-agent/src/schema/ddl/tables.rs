@@ -24,6 +24,9 @@ pub(in super::super) fn create(table: &v1::Table, parents: &[&v1::Table]) -> Str
         let parents: Vec<_> = parents.iter().map(|parent| self::name(parent)).collect();
         statements.push_str(&format!(" INHERITS ({})", parents.join(", ")));
     }
+    if table.is_structure() {
+        statements.push_str(&format!(" PARTITION BY {}", table.partition_key));
+    }
     statements.push_str(&table.dialect_clauses);
     for column in &table.columns {
         let action = match (column.not_null, inherited.is_not_null(column)) {
@@ -55,8 +58,10 @@ pub(in super::super) fn add_constraint(constraint: &v1::Constraint) -> String {
 pub(in super::super) fn create_index(table: &v1::Table, index: &v1::Index) -> String {
     let unique = if index.unique { "UNIQUE " } else { "" };
     let index_name = quote::identifier(&index.name);
+    // Partitions have their own, which are attached to it.
+    let only = if table.is_structure() { "ONLY " } else { "" };
     let mut statements =
-        format!("CREATE {unique}INDEX {index_name} ON {} {}", name(table), index.definition_tail);
+        format!("CREATE {unique}INDEX {index_name} ON {only}{} {}", name(table), index.definition_tail);
     for setting in &index.settings {
         let index_name = quote::qualified(&table.schema, &index.name);
         statements.push_str(&format!(";\nALTER INDEX {index_name} {setting}"));
@@ -79,6 +84,24 @@ pub(in super::super) fn set_storage_parameter(parameter: &str) -> String {
 
 pub(in super::super) fn set_column(column: &v1::Column, setting: &str) -> String {
     format!("ALTER COLUMN {} {setting}", quote::identifier(&column.name))
+}
+
+/// Makes a table a partition of another one.
+pub(in super::super) fn attach(parent: &v1::TableName, table: &v1::TableName, bound: &str) -> String {
+    format!(
+        "ALTER TABLE ONLY {} ATTACH PARTITION {} {bound}",
+        quote::qualified(&parent.schema, &parent.name),
+        quote::qualified(&table.schema, &table.name)
+    )
+}
+
+/// Makes a partition a table of its own.
+pub(in super::super) fn detach(parent: &v1::TableName, table: &v1::TableName) -> String {
+    format!(
+        "ALTER TABLE {} DETACH PARTITION {}",
+        quote::qualified(&parent.schema, &parent.name),
+        quote::qualified(&table.schema, &table.name)
+    )
 }
 
 fn name(table: &v1::Table) -> String {

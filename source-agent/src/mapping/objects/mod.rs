@@ -28,11 +28,13 @@ pub(super) struct Objects {
     pub(super) skipped: Vec<v1::ObjectResult>,
 }
 
-/// `by_name`: the destination may have the tables already, with their columns in another order.
+/// `merged`: tables whose rows lie beside those of others. `by_name`: the destination may have the tables already, with their
+/// columns in another order.
 pub(super) fn follow(
     source: &v1::SchemaModel,
     names: &Names,
     tables: &HashMap<u32, TableMap>,
+    merged: &BTreeSet<Name>,
     by_name: bool,
 ) -> Objects {
     let known = Known::new(names, source, tables, by_name);
@@ -44,6 +46,7 @@ pub(super) fn follow(
     };
     let mut results: Vec<Result<Followed, Refusal>> =
         source.objects.iter().map(|object| follow_one(object, &known, tables, &columns)).collect();
+    refuse_what_is_about_merged(source, merged, &mut results);
     refuse_what_needs_refused(source, &known, &mut results);
     let mut objects = Objects::default();
     let mut refused_views = BTreeSet::new();
@@ -56,8 +59,10 @@ pub(super) fn follow(
             }
         }
     }
-    let of_carried =
-        |comment: &&v1::Comment| !refused_views.contains(&(comment.schema.clone(), comment.name.clone()));
+    let of_carried = |comment: &&v1::Comment| {
+        let name = (comment.schema.clone(), comment.name.clone());
+        !refused_views.contains(&name) && !merged.contains(&name)
+    };
     objects.comments =
         source.comments.iter().filter(of_carried).filter_map(|it| comment(it, &known)).collect();
     objects
@@ -76,6 +81,25 @@ fn follow_one(
         }
     }
     statement::follow(object, known, columns)
+}
+
+/// What reads one table, or belongs to it, would meet the rows of all that are merged with it.
+fn refuse_what_is_about_merged(
+    source: &v1::SchemaModel,
+    merged: &BTreeSet<Name>,
+    results: &mut [Result<Followed, Refusal>],
+) {
+    for (object, result) in source.objects.iter().zip(results.iter_mut()) {
+        let Ok(followed) = &*result else { continue };
+        let relation = object.relation.as_ref().map(|it| (it.schema.clone(), it.name.clone()));
+        let mentioned = followed.mentions.iter().filter(|(called, _)| !called).map(|(_, name)| name);
+        if let Some((schema, name)) = mentioned.chain(&relation).find(|name| merged.contains(*name)) {
+            let reason = format!(
+                "it is about {schema}.{name} alone, whose rows lie in one table with those of others"
+            );
+            *result = Err(Refusal::because(reason));
+        }
+    }
 }
 
 /// What mentions something that is not followed is not followed either.
