@@ -76,7 +76,7 @@ async fn everything_doubtful_about_the_servers_is_a_warning_of_its_own() -> Resu
             ("source.standbys", "standby_1 (slot)"),
             ("source.prepared_transactions", "half done"),
             ("source.foreign_key_parents", "public.child.child_parent_fkey: it refers to public.parent"),
-            ("source.unsupported_objects", "unlogged"),
+            ("source.unsupported_objects", "table: 1"),
             ("source.replica_identity", "public.keyless"),
             ("destination.encoding", "LATIN1"),
             ("destination.collation", "libc C C"),
