@@ -44,7 +44,7 @@ impl Footprint {
     /// Expects one line to have become another.
     pub(crate) fn expect_changed(&mut self, was: &str, is: &str) {
         self.0.remove(was);
-        self.0.insert(is.to_owned());
+        self.0.extend((!is.is_empty()).then(|| is.to_owned()));
     }
 
     /// Fails with the lines that came or went since. Tables that the scenario itself has made or dropped do not count.

@@ -71,6 +71,8 @@ impl SlotAccess {
         if standbys::are_waited_for(&self.client).await? {
             return Ok(Copied::WaitsForStandbys);
         }
+        // A walsender that an agent left behind, which froze for instance, would keep the slot from being moved.
+        slot::release(&self.client, &source.slot, &source.application_name).await?;
         // Of a session that was cut off.
         slot::drop(&self.client, &source.catch_up_slot, &source.application_name).await?;
         let connection = source.connect_replication().await.during("connect to read the backlog")?;

@@ -90,7 +90,7 @@ async fn the_schema_of_an_older_version_is_upgraded_in_place() -> Result<()> {
         .run(
             "ALTER TABLE strait.conflict DROP COLUMN old_row, DROP COLUMN new_row, DROP COLUMN destination_row,
                  DROP COLUMN message, DROP COLUMN is_cut;
-             ALTER TABLE strait.table_state DROP COLUMN reason, DROP COLUMN remedy,
+             ALTER TABLE strait.table_state DROP COLUMN reason, DROP COLUMN remedy, DROP COLUMN shared,
                  DROP CONSTRAINT table_state_phase_check,
                  ADD CONSTRAINT table_state_phase_check CHECK (phase IN ('copying', 'copied', 'ready'));
              DROP TABLE strait.lane;

@@ -103,6 +103,7 @@ async fn everything_doubtful_about_the_servers_is_a_warning_of_its_own() -> Resu
     ensure!(strict.status.code() == Some(1) && said.contains("warnings are not confirmed: "), "{said}");
 
     scenario.source.run("ROLLBACK PREPARED 'half done'").await?;
+    scenario.expect_footprint("prepared half done", "");
     scenario.finish().await
 }
 
