@@ -35,6 +35,7 @@ mod rows;
 mod sink;
 mod source;
 mod stream;
+mod transform;
 mod worker;
 
 use std::net::SocketAddr;
