@@ -50,6 +50,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use config::Config;
 pub use link::Compression;
+pub use transform::check_expression;
 
 use worker::SourceWorker;
 

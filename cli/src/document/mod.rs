@@ -13,6 +13,7 @@ mod pattern;
 mod problem;
 mod refuse;
 mod retry;
+mod rules;
 mod throttle;
 
 use strait_proto::v1;
@@ -48,6 +49,7 @@ pub fn parse(text: &str, form: Form) -> Result<v1::TaskSpec, DocumentError> {
 
     refuse::unsupported(&document, &mut problems);
     refuse::endpoints(&document, form, &mut problems);
+    rules::check(&document, &mut problems);
     let objects = pattern::selection(document.objects.as_ref(), &mut problems);
     let retry = retry::policy(document.retry.as_ref(), &mut problems);
     let throttle = throttle::throttle(document.throttle.as_ref(), &mut problems);

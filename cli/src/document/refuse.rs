@@ -7,7 +7,7 @@ use serde_saphyr::{Location, Spanned};
 use strait_proto::object_kind::OBJECT_KINDS;
 
 use super::Form;
-use super::fields::{Document, Entry, EntryFields, Field, Rewind};
+use super::fields::{Document, Field, Rewind};
 use super::problem::Problem;
 
 /// Adds a problem for each field that asks for something that this version does not do.
@@ -18,10 +18,6 @@ pub(super) fn unsupported(document: &Document, problems: &mut Vec<Problem>) {
     throttles(document, &mut refuse);
     if let Some(failed) = &document.failed {
         refuse.unless("failed.drop_slot_after", failed.drop_slot_after.as_ref(), |_| false);
-    }
-    if let Some(objects) = &document.objects {
-        entries("objects.include", objects.include.as_deref(), &mut refuse);
-        entries("objects.exclude", objects.exclude.as_deref(), &mut refuse);
     }
 }
 
@@ -91,19 +87,6 @@ fn throttles(document: &Document, refuse: &mut Refuse<'_>) {
         limit("throttle.full.rows_per_second", &full.rows_per_second);
         limit("throttle.full.megabytes_per_second", &full.megabytes_per_second);
     }
-}
-
-fn entries(list: &str, entries: Option<&[Spanned<Entry>]>, refuse: &mut Refuse<'_>) {
-    for (number, entry) in entries.unwrap_or_default().iter().enumerate() {
-        if let Entry::Fields(fields) = &entry.value {
-            entry_fields(&format!("{list}[{number}]"), fields, refuse);
-        }
-    }
-}
-
-fn entry_fields(path: &str, fields: &EntryFields, refuse: &mut Refuse<'_>) {
-    let field = |name: &str| format!("{path}.{name}");
-    refuse.unless(&field("transform"), fields.transform.as_ref(), Vec::is_empty);
 }
 
 /// Whichever limit is less counts, so a zero on either side keeps nothing replayable.

@@ -120,11 +120,6 @@ fn fields_of_later_versions_are_refused_by_name_and_line() {
         ("throttle: {full: {rows_per_second: 1}}", "throttle.full.rows_per_second"),
         ("throttle: {full: {megabytes_per_second: 0.5}}", "throttle.full.megabytes_per_second"),
         ("failed: {drop_slot_after: 7d}", "failed.drop_slot_after"),
-        ("objects: {include: [{table: a.b, transform: [{drop: true}]}]}", "objects.include[0].transform"),
-        (
-            "objects: {include: [{table: a.b, transform: [{when: 'row.x', set: {y: 'z'}}]}]}",
-            "objects.include[0].transform",
-        ),
     ] {
         let message = problem(&format!("name: x\n{text}"), Form::Sync);
         assert!(message.starts_with("line 2, column "), "{message}");
@@ -249,4 +244,26 @@ fn names_are_exact_and_quotes_keep_dots_and_spaces() {
     }
     let spec = sync("objects: {include: [{schema: '\"a.b\"'}]}");
     assert_eq!(spec.objects.unwrap().include, [pattern("a.b", "")]);
+}
+
+#[test]
+fn rules_are_read_and_their_expressions_checked() {
+    let text = |rule: &str| format!("name: x\nobjects: {{include: [{{table: a.b, transform: [{rule}]}}]}}");
+    let spec =
+        sync(&text("{when: \"row.country == 'DE'\", set: {email: 'mask(row.email, 2)'}}, {drop: true}"));
+    let include = spec.objects.unwrap().include;
+    let rules = &include[0].options.as_ref().unwrap().transform;
+    assert_eq!((rules.len(), &*rules[0].set["email"], rules[1].drop), (2, "mask(row.email, 2)", true));
+    for (rule, expected) in [
+        (
+            "{drop: true}, {set: {y: 'row.a +'}}",
+            "transform[1].set.y: line 1, column 8: mismatched input the end",
+        ),
+        ("{when: 'email', drop: true}", "transform[0].when: there is no email"),
+        ("{set: {y: 'nope(row.x)'}}", "transform[0].set.y: there is no function nope"),
+    ] {
+        let message = problem(&text(rule), Form::Sync);
+        let wanted = format!("objects.include[0].{expected}");
+        assert!(message.contains(&wanted) && message.starts_with("line 2, column "), "{message}");
+    }
 }

@@ -11,8 +11,8 @@ use std::fmt;
 
 use strait_proto::object_kind::OBJECT_KINDS;
 use strait_proto::v1::{
-    ApplyPolicy, EndpointReference, ExistingTables, ObjectPattern, ObjectSelection, RateLimits, RetryPolicy,
-    Synchronization, TaskSpec, Throttle,
+    ApplyPolicy, EndpointReference, ExistingTables, ObjectPattern, ObjectSelection, Partitions, RateLimits,
+    RetryPolicy, Synchronization, TableOptions, TaskSpec, Throttle,
 };
 
 pub(crate) use alerts::alerts_of;
@@ -89,11 +89,19 @@ pub(crate) fn normalise(spec: TaskSpec) -> Result<TaskSpec, Vec<Problem>> {
 
 /// What this version does not carry out is refused, never ignored.
 fn refuse_unsupported(spec: &TaskSpec, problems: &mut Problems) {
-    const UNSUPPORTED: &str = "is not supported yet by this version";
-    let include = spec.objects.iter().flat_map(|objects| &objects.include).enumerate();
-    for (index, options) in include.filter_map(|(index, it)| Some((index, it.options.as_ref()?))) {
-        if !options.transform.is_empty() {
-            problems.add(format!("objects.include[{index}].transform"), UNSUPPORTED);
+    let include: &[_] = spec.objects.as_ref().map_or(&[], |objects| &objects.include);
+    let says =
+        |entry: &ObjectPattern, what: fn(&TableOptions) -> bool| entry.options.as_ref().is_some_and(what);
+    for (index, entry) in include.iter().enumerate() {
+        if !says(entry, |options| !options.transform.is_empty()) {
+            continue;
+        }
+        let field = format!("objects.include[{index}].transform");
+        if spec.partitions() == Partitions::Preserve {
+            problems.add(&*field, "is not supported yet together with partitions: preserve");
+        }
+        if include.iter().any(|other| says(other, |options| options.merge) && change::overlap(entry, other)) {
+            problems.add(field, "is not supported yet for tables that become one (merge)");
         }
     }
 }

@@ -6,6 +6,7 @@
 use strait_postgres::{Client, Error, PublicationName, quote};
 use strait_proto::v1::TableName;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::locks::{Ddl, with_retry};
 use super::record::{Identity, IdentityRecord, Record};
@@ -36,7 +37,8 @@ impl Relation {
 
 /// Of the given tables, and of all leaves of the partitioned ones, those whose rows the stream could not identify, and those
 /// whose changes could not be filtered ($2, $3: tables and their conditions), which takes the old row where the key lacks
-/// a column that the condition may use (its text contains the name), or where there are values that an update leaves out.
+/// a column that the condition may use (its text contains the name), or where there are values that an update leaves out; or not
+/// transformed ($4, $5, $6: tables, columns, and whether the key has to hold them), for the same reasons.
 ///
 /// PostgreSQL refuses the updates and deletes of such tables once they are published, by what `RelationGetReplicaIndex`
 /// does: a key has to be unique, immediate, valid and whole. A generated column in a key does not count here: before 18
@@ -77,7 +79,12 @@ const UNIDENTIFIED: &str = r#"
             WHERE filter.table_id = published.root AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
               AND (a.attlen = -1 AND a.attstorage <> 'p'
                    OR position(lower(replace(a.attname::text COLLATE "default", '"', '""')) IN lower(filter.condition)) > 0
-                      AND a.attnum <> ALL (key.columns))) AS needs_old_row
+                      AND a.attnum <> ALL (key.columns)))
+            OR EXISTS (
+            SELECT FROM unnest($4::oid[], $5::text[], $6::boolean[]) AS need(table_id, name, in_key), pg_attribute AS a
+            WHERE need.table_id = published.root AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+              AND (need.name = '' OR need.name = a.attname)
+              AND (a.attlen = -1 AND a.attstorage <> 'p' OR need.in_key AND a.attnum <> ALL (key.columns))) AS needs_old_row
     ) AS filters
     WHERE c.relkind = 'r' AND c.relpersistence = 'p'
       AND CASE c.relreplident WHEN 'f' THEN has_virtual ELSE NOT has_key OR needs_old_row END
@@ -90,7 +97,7 @@ pub(crate) struct Lacking {
     pub(crate) owned: bool,
     /// It has virtual generated columns, so that FULL does not serve either: it needs a key.
     pub(crate) needs_key: bool,
-    /// A key identifies its rows, but its condition needs the old row.
+    /// A key identifies its rows, but its condition or its rules need the old row.
     pub(crate) for_filter: bool,
 }
 
@@ -109,7 +116,10 @@ pub(crate) async fn lacking(
             for_filter: row.try_get("for_filter")?,
         })
     };
-    client.query(UNIDENTIFIED, &[&tables, &filtered, &conditions]).await?.iter().map(lacking).collect()
+    let (transformed, columns, in_key) = rules.needs();
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&tables, &filtered, &conditions, &transformed, &columns, &in_key];
+    client.query(UNIDENTIFIED, &parameters).await?.iter().map(lacking).collect()
 }
 
 /// Gives REPLICA IDENTITY FULL to every given table, or leaf of one, that lacks an identity, and says so. `client` is for
@@ -138,11 +148,12 @@ pub(crate) async fn give_full(
         if table.needs_key && table.for_filter {
             return Err(RunError::definite(
                 format!(
-                    "{}: its condition (`where`) needs the old row of a change, and with a virtual generated column REPLICA \
-                     IDENTITY FULL cannot be set: once published, PostgreSQL would refuse to update the table",
+                    "{}: its condition (`where`) or its rules (`transform`) need the old row of a change, and with a virtual \
+                     generated column REPLICA IDENTITY FULL cannot be set: once published, PostgreSQL would refuse to update \
+                     the table",
                     relation.name
                 ),
-                "Leave the condition out, or the table.",
+                "Leave them out, or the table.",
             ));
         }
         if table.needs_key {
@@ -162,8 +173,11 @@ pub(crate) async fn give_full(
         let changed =
             with_retry(client, &doing, || make_full(client, &source.publication, &relation)).await?;
         if let Some(before) = changed {
-            let reason =
-                if table.for_filter { "its condition needs old rows" } else { "no key identifies its rows" };
+            let reason = if table.for_filter {
+                "what the task does with its rows needs old rows"
+            } else {
+                "no key identifies its rows"
+            };
             reporter
                 .notice(format!(
                     "{}: {reason}, so REPLICA IDENTITY was changed from {} to FULL; release restores it",

@@ -282,28 +282,29 @@ pub(crate) async fn begin(
     let filters = tables.iter().filter_map(|table| Some((table.table_id, rules.filter(table.table_id)?)));
     let filters: BTreeMap<u32, String> =
         filters.map(|(table_id, filter)| (table_id, filter.condition().to_owned())).collect();
-    extend(client, source, leaves, filters).await
+    let transforms = tables
+        .iter()
+        .filter_map(|table| Some((table.table_id, rules.transform(table.table_id)?.as_ref().clone())));
+    let begun = Record { leaves, filters, transforms: transforms.collect(), ..Record::default() };
+    extend(client, source, begun).await
 }
 
-/// Copies what one source's record says of partitions and filters into that of another.
+/// Copies what one source's record says of partitions and rows into that of another.
 pub(crate) async fn hand_over(client: &Client, from: &Source, to: &Source) -> Result<(), RunError> {
     let record = Record::read(client, &from.publication).await.during("read the record of the partitions")?;
-    let Record { leaves, filters, .. } = record.unwrap_or_default().0;
-    extend(client, to, leaves, filters).await
+    extend(client, to, record.unwrap_or_default().0).await
 }
 
-async fn extend(
-    client: &Client,
-    source: &Source,
-    leaves: BTreeMap<u32, Vec<LeafRecord>>,
-    filters: BTreeMap<u32, String>,
-) -> Result<(), RunError> {
-    if leaves.is_empty() && filters.is_empty() {
+/// Adds what a record says of partitions and rows to a source's own.
+async fn extend(client: &Client, source: &Source, with: Record) -> Result<(), RunError> {
+    let Record { leaves, filters, transforms, .. } = with;
+    if leaves.is_empty() && filters.is_empty() && transforms.is_empty() {
         return Ok(());
     }
     update(client, source, |record| {
         record.leaves.extend(leaves.clone());
         record.filters.extend(filters.clone());
+        record.transforms.extend(transforms.clone());
     })
     .await
 }

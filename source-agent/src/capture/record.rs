@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use strait_postgres::{Client, Error, PublicationName, quote};
 use strait_proto::v1;
 
+use crate::transform::TransformText;
+
 /// The record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -24,6 +26,9 @@ pub(crate) struct Record {
     /// The conditions that the rows of tables began with, by the table's oid.
     #[serde(default)]
     pub(crate) filters: BTreeMap<u32, String>,
+    /// The rules that the rows of tables began with, by the table's oid.
+    #[serde(default)]
+    pub(crate) transforms: BTreeMap<u32, TransformText>,
 }
 
 /// A replica identity before it was changed.
@@ -97,8 +102,7 @@ impl IdentityRecord {
 }
 
 impl Record {
-    const NOTE: &str =
-        "kept by Strait: replica identities to restore, known partitions, and conditions on rows";
+    const NOTE: &str = "kept by Strait: replica identities to restore, known partitions, conditions on rows and rules for them";
     /// The comment of a publication. NULL where it has none; no row where there is no publication.
     const READ: &str =
         "SELECT obj_description(oid, 'pg_publication') AS comment FROM pg_publication WHERE pubname = $1";

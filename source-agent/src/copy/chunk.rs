@@ -14,6 +14,7 @@ use tokio_postgres::error::SqlState;
 
 use super::plan::TablePlan;
 use super::progress::TableCounter;
+use super::rewrite::Rewriter;
 use crate::error::{During, RunError};
 use crate::rows::not_evaluated;
 use crate::sink::Sink;
@@ -51,6 +52,8 @@ pub(super) enum ChunkOutcome {
 /// Why feeding a chunk ended early.
 enum Broken {
     Source(Error),
+    /// A row that rules cannot be applied to.
+    Rule(RunError),
     /// The sink has answered, or the call broke: the call says which.
     Call,
 }
@@ -117,6 +120,7 @@ impl ChunkCopy<'_> {
                 Ok(rows) => call.await.map(|response| (response, Some(rows))),
                 Err(Broken::Call) => call.await.map(|response| (response, None)),
                 Err(Broken::Source(error)) => return Err(self.source_error(error)),
+                Err(Broken::Rule(error)) => return Err(error),
             },
         };
         let (response, sent) = answer.during(format!("copy rows of {}", self.name))?;
@@ -153,8 +157,14 @@ impl ChunkCopy<'_> {
         let sql = self.plan.copy_sql(self.plan.chunks[self.number as usize]);
         let mut stream = pin!(client.copy_out(&*sql).await?);
         let mut rows = Rows::new(requests, self.counter);
+        let rules = self.plan.transform.as_ref();
+        let rewriter = rules.map(|rules| Rewriter::new(rules, &self.plan.columns)).transpose();
+        let mut rewriter = rewriter.map_err(Broken::Rule)?;
         while let Some(piece) = stream.try_next().await? {
-            rows.push(&piece).await?;
+            match &mut rewriter {
+                Some(rewriter) => rows.push(&rewriter.rewrite(&piece).map_err(Broken::Rule)?).await?,
+                None => rows.push(&piece).await?,
+            }
         }
         rows.end().await
     }

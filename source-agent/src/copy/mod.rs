@@ -15,6 +15,7 @@
 mod chunk;
 mod plan;
 mod progress;
+mod rewrite;
 mod run;
 
 pub(crate) use plan::{TablePlan, copied_columns, plan_tables};

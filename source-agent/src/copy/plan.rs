@@ -13,8 +13,9 @@ use strait_postgres::{Client, quote};
 use strait_proto::v1;
 
 use crate::error::{During, RunError};
-use crate::mapping::Mapped;
+use crate::mapping::{Mapped, inputs};
 use crate::rows::{Filter, ROW_ALIAS, RowRules};
+use crate::transform::{Input, TransformText};
 
 /// What a chunk should hold: much more than its overhead, much less than a person would want to repeat.
 const CHUNK_BYTES: u64 = 64 << 20;
@@ -33,6 +34,16 @@ pub(crate) struct TablePlan {
     pub(crate) chunks: Vec<Chunk>,
     /// The rows that are copied; None: all.
     pub(crate) filter: Option<Arc<Filter>>,
+    /// What becomes of them; None: they stay as they are.
+    pub(crate) transform: Option<CopyRules>,
+}
+
+/// The rules for rows that are copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CopyRules {
+    pub(crate) text: Arc<TransformText>,
+    /// The columns that are read for them, whether they are carried or not.
+    pub(crate) inputs: Vec<Input>,
 }
 
 /// A column that is copied.
@@ -73,7 +84,14 @@ struct Size {
 impl TablePlan {
     /// Stands for the plan of a table whose rows are all copied; its chunks are not needed any more.
     pub(crate) fn unknown(generation: u32) -> Self {
-        Self { generation, columns: Vec::new(), relations: Vec::new(), chunks: Vec::new(), filter: None }
+        Self {
+            generation,
+            columns: Vec::new(),
+            relations: Vec::new(),
+            chunks: Vec::new(),
+            filter: None,
+            transform: None,
+        }
     }
 
     /// Takes over the names of the table as it stands now. False where the plan does not describe it any more: other columns,
@@ -85,7 +103,11 @@ impl TablePlan {
         current.sort_by_key(|relation| position(relation.relation_id));
         let oids =
             |relations: &[PlannedRelation]| relations.iter().map(|it| it.relation_id).collect::<Vec<_>>();
-        let fits = self.columns == copied_columns(table, mapped) && oids(&self.relations) == oids(&current);
+        let reads_alike =
+            self.transform.as_ref().is_none_or(|rules| rules.inputs == rule_inputs(table, mapped));
+        let fits = reads_alike
+            && self.columns == copied_columns(table, mapped)
+            && oids(&self.relations) == oids(&current);
         if fits {
             self.relations = current;
         }
@@ -96,7 +118,10 @@ impl TablePlan {
     /// they call by the application's own search path do not matter, as to `pg_dump`.
     pub(crate) fn copy_sql(&self, chunk: Chunk) -> String {
         let relation = &self.relations[chunk.relation];
-        let columns: Vec<String> = self.columns.iter().map(|it| quote::identifier(&it.source)).collect();
+        let columns: Vec<String> = match &self.transform {
+            Some(rules) => rules.inputs.iter().map(|it| quote::identifier(&it.name)).collect(),
+            None => self.columns.iter().map(|it| quote::identifier(&it.source)).collect(),
+        };
         let from = chunk.from_page.map(|page| format!("ctid >= '({page},0)'"));
         let to = chunk.to_page.map(|page| format!("ctid < '({page},0)'"));
         let filter = self.filter.as_ref().map(|filter| filter.sql());
@@ -144,6 +169,9 @@ pub(crate) async fn plan_tables(
             columns: copied_columns(table, mapped),
             chunks: chunks.collect(),
             filter: rules.filter(table.table_id).cloned(),
+            transform: rules
+                .transform(table.table_id)
+                .map(|text| CopyRules { text: Arc::clone(text), inputs: rule_inputs(table, mapped) }),
             relations,
         }
     };
@@ -160,7 +188,16 @@ pub(crate) fn copied_columns(table: &v1::Table, mapped: &Mapped) -> Vec<CopiedCo
     let copied = |column: &v1::Column| {
         Some(CopiedColumn { target: target(&column.name)?, source: column.name.clone() })
     };
-    written.filter_map(copied).collect()
+    let added = mapped.table(table.table_id).into_iter().flat_map(|map| {
+        map.added.iter().filter_map(|added| {
+            Some(CopiedColumn { target: map.columns.target(&added.name)?, source: added.name.clone() })
+        })
+    });
+    written.filter_map(copied).chain(added).collect()
+}
+
+fn rule_inputs(table: &v1::Table, mapped: &Mapped) -> Vec<Input> {
+    mapped.table(table.table_id).map(|map| inputs(table, &map.columns)).unwrap_or_default()
 }
 
 fn relations(table: &v1::Table) -> Vec<PlannedRelation> {

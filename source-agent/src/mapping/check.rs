@@ -167,6 +167,12 @@ fn collisions(source: &v1::SchemaModel, mapping: &Mapping, mapped: &Mapped, prob
                 place("relation", mapped.sequence(&name).to_string(), format!("sequence {name}"));
             }
         }
+        for added in &map.added {
+            if let Some(name) = map.columns.target(&added.name) {
+                place("column", format!("{to}.{name}"), format!("new column {} of {from}", added.name));
+                lengths.insert(name);
+            }
+        }
         for constraint in &table.constraints {
             let name = mapping.cased(&constraint.name);
             let indexed = [ConstraintKind::PrimaryKey, ConstraintKind::Unique, ConstraintKind::Exclusion]
@@ -307,6 +313,12 @@ fn column_types(source: &v1::SchemaModel, mapping: &Mapping, mapped: &Mapped) ->
             count += 1;
             let mut columns = table.columns.iter();
             let column = columns.find(|it| map.columns.target(&it.name).as_ref() == Some(target));
+            let rules = mapping.options(&map.source).transform;
+            let mut set = rules.iter().flat_map(|rule| rule.set.keys());
+            if set.any(|it| map.columns.target(it).as_ref() == Some(target)) {
+                // The rules are checked against it.
+                continue;
+            }
             match column {
                 None => unknown.push(format!("{} has no column {target}", map.target)),
                 Some(column) if column.identity.is_some() && !types::is_integer(type_name) => {

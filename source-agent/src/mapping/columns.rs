@@ -22,18 +22,32 @@ pub(crate) struct ColumnMap {
     only: Option<BTreeSet<String>>,
     renamed: BTreeMap<String, String>,
     case: NameCase,
+    /// What rules set, and so may have added.
+    set: BTreeSet<String>,
 }
 
 impl ColumnMap {
     /// `only` empty: all columns are carried.
     pub(super) fn new(only: Vec<String>, renamed: BTreeMap<String, String>, case: NameCase) -> Self {
         let only = (!only.is_empty()).then(|| only.into_iter().collect());
-        Self { only, renamed, case }
+        Self { only, renamed, case, set: BTreeSet::new() }
     }
 
-    /// The destination's name; None for a column that is left out.
+    /// The same with the columns that rules set.
+    pub(super) fn with_set(mut self, set: BTreeSet<String>) -> Self {
+        self.set = set;
+        self
+    }
+
+    /// Whether a column of the source is carried.
+    pub(crate) fn carries(&self, source: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(source))
+    }
+
+    /// The destination's name; None for a column that is left out. One that a rule adds is carried, and called as one of the
+    /// source that had its name.
     pub(crate) fn target(&self, source: &str) -> Option<String> {
-        if self.only.as_ref().is_some_and(|only| !only.contains(source)) {
+        if !self.carries(source) && !self.set.contains(source) {
             return None;
         }
         Some(self.renamed.get(source).cloned().unwrap_or_else(|| cased(source, self.case)))

@@ -57,8 +57,9 @@ pub(crate) fn check_distribution(
             continue;
         }
         count += 1;
-        let known: BTreeSet<String> =
-            table.columns.iter().filter_map(|column| map.columns.target(&column.name)).collect();
+        let own = table.columns.iter().map(|column| &column.name);
+        let added = map.added.iter().map(|added| &added.name);
+        let known: BTreeSet<String> = own.chain(added).filter_map(|name| map.columns.target(name)).collect();
         let unknown: Vec<&String> = key.iter().filter(|column| !known.contains(*column)).collect();
         if !unknown.is_empty() {
             problems.add(

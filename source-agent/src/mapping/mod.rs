@@ -14,6 +14,7 @@ mod check;
 mod columns;
 mod distribution;
 mod expression;
+mod inputs;
 mod lexer;
 mod lineage;
 mod merge;
@@ -26,9 +27,12 @@ mod types;
 use strait_postgres::catalog::{covers, laid_over, options_of};
 use strait_proto::v1::{self, NameCase, TableName};
 
+use crate::transform::{Needs, Program, TransformText};
+
 pub(crate) use check::check;
 pub(crate) use columns::ColumnMap;
 pub(crate) use distribution::check_distribution;
+pub(crate) use inputs::inputs;
 use lineage::Lineage;
 pub(crate) use model::Mapped;
 pub(crate) use names::{ExtensionMembers, TableMap};
@@ -152,9 +156,27 @@ impl Mapping {
         names.find(|name| self.target(name) == *begun).unwrap_or_else(|| table.clone())
     }
 
-    fn columns(&self, table: &TableName) -> ColumnMap {
+    /// What becomes of the columns of a table.
+    pub(crate) fn column_map(&self, table: &TableName) -> ColumnMap {
         let options = self.options(table);
-        ColumnMap::new(options.columns, options.rename.unwrap_or_default().columns, self.case)
+        let set = options.transform.iter().flat_map(|rule| rule.set.keys()).cloned().collect();
+        ColumnMap::new(options.columns, options.rename.unwrap_or_default().columns, self.case).with_set(set)
+    }
+
+    /// The rules for the rows of a table (`transform`) that the options of `rules` apply to.
+    pub(crate) fn transform(&self, rules: &TableName, table: &v1::Table) -> Option<TransformText> {
+        let options = self.options(rules);
+        let columns = self.column_map(rules);
+        let type_of = |column: &str| options.column_types.get(&columns.target(column)?).cloned();
+        let mut text = TransformText::of(&table.table_name(), &options.transform, type_of)?;
+        let inputs = inputs(table, &columns);
+        text.needs = match Program::compile(&text, &inputs) {
+            Ok(program) => program.needs,
+            // The precheck says so; until it is mended, everything may be needed.
+            Err(_) => Needs { all_values: true, old: true, ..Needs::default() },
+        };
+        text.key = inputs.into_iter().filter(|input| input.key).map(|input| input.name).collect();
+        Some(text)
     }
 }
 

@@ -10,8 +10,10 @@ use strait_proto::v1::{self, ConstraintKind, TableName};
 use super::Mapping;
 use super::distribution::distribute;
 use super::expression::{self, Refusal, key_columns};
+use super::inputs::inputs;
 use super::names::{ExtensionMembers, Names, TableMap};
 use super::objects::{self, Objects};
+use crate::transform::{Added, Program};
 
 /// What the destination is to have, and how each table leads there.
 #[derive(Debug, Clone, Default)]
@@ -54,12 +56,14 @@ impl Mapping {
             let begun = stand.get(&table.table_id);
             let rules = self.rules_name(&name, begun);
             let target = begun.cloned().unwrap_or_else(|| self.target(&name));
-            let columns = self.columns(&rules);
-            (table.table_id, TableMap { source: name, target, columns, names: Arc::clone(&names) })
+            let columns = self.column_map(&rules);
+            let added = self.added(&rules, table);
+            (table.table_id, TableMap { source: name, target, columns, added, names: Arc::clone(&names) })
         };
         let tables: HashMap<u32, TableMap> = source.tables.iter().map(map).collect();
         let mut mapped = Mapped { model: v1::SchemaModel::default(), tables, names };
         mapped.model = if self.is_identity() { source.clone() } else { mapped.destination(self, source) };
+        mapped.add_columns();
         let Mapped { model, tables, .. } = &mut mapped;
         for table in &mut model.tables {
             if let Some(map) = tables.get(&table.table_id) {
@@ -68,12 +72,31 @@ impl Mapping {
         }
         mapped
     }
+
+    /// The columns that rules add to a table. Where they do not compile, whoever applies them says so.
+    fn added(&self, rules: &TableName, table: &v1::Table) -> Vec<Added> {
+        let text = self.transform(rules, table);
+        let program = text.map(|text| Program::compile(&text, &inputs(table, &self.column_map(rules))));
+        program.and_then(Result::ok).map(|program| program.added).unwrap_or_default()
+    }
 }
 
 impl Mapped {
     /// What a table of the source becomes; None for one that is not in the model.
     pub(crate) fn table(&self, table_id: u32) -> Option<&TableMap> {
         self.tables.get(&table_id)
+    }
+
+    /// Gives the destination's tables the columns that rules add.
+    fn add_columns(&mut self) {
+        for table in &mut self.model.tables {
+            let Some(map) = self.tables.get(&table.table_id) else { continue };
+            for added in &map.added {
+                let Some(name) = map.columns.target(&added.name) else { continue };
+                let type_name = added.type_name.clone();
+                table.columns.push(v1::Column { name, type_name, local: true, ..Default::default() });
+            }
+        }
     }
 
     /// The destination's name of a sequence.

@@ -8,6 +8,7 @@ use strait_proto::v1::{self, TableName};
 
 use super::expression::{self, Refusal, Scope};
 use super::{ColumnMap, Mapping};
+use crate::transform::Added;
 
 /// A schema and a name within it.
 pub(super) type Name = (String, String);
@@ -167,6 +168,8 @@ pub(crate) struct TableMap {
     pub(crate) source: TableName,
     pub(super) target: TableName,
     pub(crate) columns: ColumnMap,
+    /// What rules add, by the names that they use.
+    pub(crate) added: Vec<Added>,
     pub(super) names: Arc<Names>,
 }
 

@@ -10,7 +10,6 @@ use tokio_postgres::error::SqlState;
 
 use super::item::{list, statements};
 use super::{failed, passed};
-use crate::mapping::Mapping;
 use crate::rows::{Filter, RESERVED_NAMES, ROW_ALIAS, RowRules};
 
 const NAME: &str = "source.filters";
@@ -18,11 +17,10 @@ const NAME: &str = "source.filters";
 /// Checks every condition; no item where there is none.
 pub(super) async fn check(
     client: &Client,
-    mapping: &Mapping,
+    rules: &RowRules,
     model: &v1::SchemaModel,
 ) -> Result<Option<PrecheckItem>, Error> {
-    let rules = RowRules::asked(mapping, model);
-    if rules.is_empty() {
+    if !rules.has_conditions() {
         return Ok(None);
     }
     let mut faults = Vec::new();

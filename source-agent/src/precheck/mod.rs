@@ -11,12 +11,14 @@ mod objects;
 mod server;
 mod settings;
 mod summary;
+mod transforms;
 
 use strait_postgres::{Client, Dialect, Error, KernelVersion, catalog};
 use strait_proto::v1::{self, PrecheckItem};
 
 use crate::error::{During, RunError};
 use crate::mapping::{self, Mapping};
+use crate::rows::RowRules;
 use crate::source::Source;
 
 use item::{failed, failed_by, passed};
@@ -51,8 +53,10 @@ pub(crate) async fn run(
     let model = catalog::load(&client, selection).await.during(DOING)?;
     let mapping = Mapping::new(spec);
     mapping.learn(&model);
-    items.extend(objects::check(&client, selection, &mapping, &model, source.parts).await.during(DOING)?);
-    items.extend(filters::check(&client, &mapping, &model).await.during(DOING)?);
+    let rules = RowRules::asked(&mapping, &model);
+    items.extend(objects::check(&client, selection, &rules, &model, source.parts).await.during(DOING)?);
+    items.extend(filters::check(&client, &rules, &model).await.during(DOING)?);
+    items.extend(transforms::check(&mapping, &rules, &model));
     let mapped = mapping.read_and_apply(&client, &model, &[]).await.during(DOING)?;
     items.extend(mapping::check(&client, &mapping, &source.carried, &model, &mapped).await.during(DOING)?);
     items.extend(mapping::check_distribution(&mapping, &model, &mapped));

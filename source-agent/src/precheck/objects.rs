@@ -11,7 +11,6 @@ use super::{failed, passed};
 use crate::capture::identity::{self, Lacking};
 use crate::capture::publication::published;
 use crate::choices::Parts;
-use crate::mapping::Mapping;
 use crate::rows::RowRules;
 
 /// What the role may do with each table and leaf.
@@ -28,7 +27,7 @@ const RIGHTS: &str = "
 pub(super) async fn check(
     client: &Client,
     selection: &v1::ObjectSelection,
-    mapping: &Mapping,
+    rules: &RowRules,
     model: &v1::SchemaModel,
     parts: Parts,
 ) -> Result<Vec<PrecheckItem>, Error> {
@@ -44,7 +43,7 @@ pub(super) async fn check(
     if parts.incremental {
         let tables: Vec<u32> = published(model).map(|table| table.table_id).collect();
         items.push(publishable(client, &tables, &rights).await?);
-        items.push(identities(client, &tables, &RowRules::asked(mapping, model)).await?);
+        items.push(identities(client, &tables, rules).await?);
     }
     Ok(items)
 }
@@ -253,10 +252,13 @@ async fn identities(client: &Client, tables: &[u32], rules: &RowRules) -> Result
     if !unhelped.is_empty() {
         return Ok(failed(
             NAME,
-            format!("filtered: {}", list(unhelped.iter().map(|table| table.relation.name.to_string()))),
-            "a condition on rows (`where`) has to see the old row of an update, which takes REPLICA IDENTITY FULL, and with \
+            format!(
+                "with `where` or `transform`: {}",
+                list(unhelped.iter().map(|table| table.relation.name.to_string()))
+            ),
+            "`where` and `transform` have to see the old row of an update, which takes REPLICA IDENTITY FULL, and with \
              virtual generated columns PostgreSQL would refuse UPDATE and DELETE then",
-            "Leave the conditions out, or the tables.",
+            "Leave them out, or the tables.",
         ));
     }
     let keyless: Vec<_> = lacking.iter().filter(|table| table.needs_key).collect();
@@ -280,7 +282,7 @@ async fn identities(client: &Client, tables: &[u32], rules: &RowRules) -> Result
         causes.push("no key identifies their rows, and PostgreSQL would refuse UPDATE and DELETE once they are published");
     }
     if !filtered.is_empty() {
-        causes.push("a condition on rows (`where`) has to see the old row of an update");
+        causes.push("`where` or `transform` has to see the old row of an update");
     }
     let cause = format!("{}; FULL writes more log. Release restores what was", causes.join("; or "));
     let keys =

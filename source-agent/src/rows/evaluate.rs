@@ -9,7 +9,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
 use super::filter::{Filter, POSITION, ROW_ALIAS, not_evaluated};
-use super::transition::FilteredRelation;
+use super::transition::RuledRelation;
 use crate::error::{During, RunError};
 
 /// A condition, prepared for a relation as it looks at present.
@@ -23,10 +23,14 @@ pub(super) type Values = Vec<Option<String>>;
 
 impl Evaluator {
     /// Prepares the relation's condition on a connection.
-    pub(super) async fn prepare(client: &Client, relation: &FilteredRelation) -> Result<Self, RunError> {
+    pub(super) async fn prepare(
+        client: &Client,
+        relation: &RuledRelation,
+        filter: &Filter,
+    ) -> Result<Self, RunError> {
         let doing = format!("evaluate the condition (`where`) of {}", relation.table);
         let columns = column_types(client, relation).await.during(&*doing)?;
-        let sql = sql(&relation.filter, &columns);
+        let sql = sql(filter, &columns);
         let statement = client.prepare(&sql).await.during(&*doing)?;
         Ok(Self { statement, doing })
     }
@@ -64,7 +68,7 @@ impl Evaluator {
 /// Name, and type with collation, of each column that the condition may use.
 async fn column_types(
     client: &Client,
-    relation: &FilteredRelation,
+    relation: &RuledRelation,
 ) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
     // The output plugin does not tell collations. A column that is not there any more has its type's.
     const SQL: &str = "

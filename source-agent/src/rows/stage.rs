@@ -1,4 +1,4 @@
-//! Changes on their way from the shape to the frames, held while the source evaluates conditions on them.
+//! Changes on their way from the shape to the frames, held while the source evaluates conditions on them, and changed by rules.
 //!
 //! Bounded: rows are gathered up to [`BYTES_MAX`] or [`ROWS_MAX`], or until the stream has nothing more at hand, and cost one
 //! query for each table among them. Their order stays. What a message describes (relations, commits, rollbacks) waits with
@@ -12,7 +12,7 @@ use strait_postgres::Client;
 use strait_proto::v1::{self, change::Change as Kind};
 
 use super::evaluate::{Evaluator, Values};
-use super::transition::{FilteredRelation, Verdict};
+use super::transition::{RuledRelation, Verdict};
 use crate::error::{During, RunError};
 use crate::source::Source;
 
@@ -28,16 +28,18 @@ pub(crate) struct Stage {
     pending: Vec<Pending>,
     bytes: usize,
     rows: usize,
+    /// Of the transaction that is being read, microseconds since the Unix epoch.
+    commit_time_us: Option<i64>,
 }
 
 struct Pending {
     change: v1::Change,
-    filtered: Option<Arc<FilteredRelation>>,
+    filtered: Option<Arc<RuledRelation>>,
 }
 
 /// The rows of one relation among those that are pending.
 struct Group {
-    relation: Arc<FilteredRelation>,
+    relation: Arc<RuledRelation>,
     values: Vec<Values>,
     /// For each of them the pending change, and whether it is its new row.
     asked_by: Vec<(usize, bool)>,
@@ -45,16 +47,17 @@ struct Group {
 
 impl Stage {
     pub(crate) fn new(source: Source) -> Self {
-        Self { source, client: None, pending: Vec::new(), bytes: 0, rows: 0 }
+        Self { source, client: None, pending: Vec::new(), bytes: 0, rows: 0, commit_time_us: None }
     }
 
     /// Takes a change, or gives it back where nothing has to wait. `filtered`: the relation of a row that has a condition.
     pub(crate) fn push(
         &mut self,
         change: v1::Change,
-        filtered: Option<Arc<FilteredRelation>>,
+        filtered: Option<Arc<RuledRelation>>,
     ) -> Option<v1::Change> {
         if self.pending.is_empty() && filtered.is_none() {
+            self.see(&change);
             return Some(change);
         }
         self.bytes += change.encoded_len();
@@ -85,10 +88,10 @@ impl Stage {
         }
         let mut changes = Vec::with_capacity(pending.len());
         for (Pending { change, filtered }, verdict) in pending.into_iter().zip(verdicts) {
+            self.see(&change);
             match (change.change, filtered) {
                 (Some(Kind::Row(row)), Some(relation)) => {
-                    let settled = relation.read(&row).and_then(|read| relation.settle(row, read, verdict));
-                    let settled = settled.and_then(|row| row.map(|row| relation.outward(row)).transpose());
+                    let settled = self.settle_row(row, &relation, verdict);
                     let settled = settled.map_err(|error| relation.put_off(error))?;
                     changes.extend(settled.map(|row| v1::Change { change: Some(Kind::Row(row)) }));
                 }
@@ -99,6 +102,29 @@ impl Stage {
         Ok(changes)
     }
 
+    /// What is sent of a change; None: nothing.
+    fn settle_row(
+        &self,
+        row: v1::RowChange,
+        relation: &RuledRelation,
+        verdict: Verdict,
+    ) -> Result<Option<v1::RowChange>, RunError> {
+        let read = relation.read(&row)?;
+        let operation = row.operation();
+        let Some(settled) = relation.settle(row, read, verdict)? else { return Ok(None) };
+        let transformed = relation.transformed(settled, operation, self.commit_time_us)?;
+        transformed.map(|row| relation.outward(row)).transpose()
+    }
+
+    /// Rules may ask for the time of the transaction.
+    fn see(&mut self, change: &v1::Change) {
+        match &change.change {
+            Some(Kind::Begin(begin)) => self.commit_time_us = Some(begin.commit_time_us),
+            Some(Kind::StreamStart(_)) => self.commit_time_us = None,
+            _ => {}
+        }
+    }
+
     async fn evaluate(&mut self, group: &Group) -> Result<Vec<bool>, RunError> {
         let client = match self.client.take() {
             Some(client) => client,
@@ -106,7 +132,8 @@ impl Stage {
         };
         let client = self.client.insert(client);
         let relation = &group.relation;
-        let prepare = || Evaluator::prepare(client, relation);
+        let Some(filter) = &relation.filter else { return Ok(Vec::new()) };
+        let prepare = || Evaluator::prepare(client, relation, filter);
         let evaluator = relation.evaluator.get_or_try_init(prepare).await?;
         evaluator.matches(client, &relation.table, &group.values).await
     }
@@ -115,9 +142,12 @@ impl Stage {
 /// What has to be asked of the source, and room for the answers.
 fn gather(pending: &[Pending]) -> Result<(Vec<Group>, Vec<Verdict>), RunError> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut group_of: HashMap<*const FilteredRelation, usize> = HashMap::new();
+    let mut group_of: HashMap<*const RuledRelation, usize> = HashMap::new();
     for (index, Pending { change, filtered }) in pending.iter().enumerate() {
         let (Some(Kind::Row(row)), Some(relation)) = (&change.change, filtered) else { continue };
+        if relation.filter.is_none() {
+            continue;
+        }
         let questions = relation.read(row).and_then(|read| relation.questions(&read));
         let questions = questions.map_err(|error| relation.put_off(error))?;
         let place = *group_of.entry(Arc::as_ptr(relation)).or_insert_with(|| {

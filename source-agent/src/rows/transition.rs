@@ -19,22 +19,38 @@ use super::evaluate::{Evaluator, Values};
 use super::filter::Filter;
 use crate::error::RunError;
 use crate::mapping::Projection;
+use crate::transform::{Program, TransformText};
 
-/// A relation of the stream, as it was described there, with the condition on its rows.
-pub(crate) struct FilteredRelation {
+/// A relation of the stream, as it was described there, with what the task does to its rows.
+pub(crate) struct RuledRelation {
     pub(super) table: TableName,
     pub(super) relation_id: u32,
-    pub(super) filter: Arc<Filter>,
+    /// The condition on them.
+    pub(super) filter: Option<Arc<Filter>>,
+    /// The rules for them.
+    pub(super) transform: Option<Transform>,
     pub(super) columns: Vec<RelationColumn>,
     /// Positions of the columns that the condition may use.
     pub(super) used: Vec<usize>,
     /// The identity holds all of those.
-    covered: bool,
+    pub(super) covered: bool,
     /// The transaction in progress that it was described to, which may see types that nobody else sees.
     in_progress: Option<u32>,
     /// What of a row is sent.
     outward: Projection,
     pub(super) evaluator: OnceCell<Evaluator>,
+}
+
+/// What a task does to the rows of a table.
+pub(crate) struct RowRule {
+    pub(crate) filter: Option<Arc<Filter>>,
+    pub(crate) transform: Option<Transform>,
+}
+
+/// Compiled rules, and the columns that say which row it is.
+pub(crate) struct Transform {
+    pub(crate) program: Program,
+    pub(crate) text: Arc<TransformText>,
 }
 
 /// How the stream describes a relation.
@@ -49,12 +65,12 @@ pub(crate) struct Described {
 /// A change, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    operation: RowOperation,
+    pub(super) operation: RowOperation,
     /// NULL outside of the key where it is not full.
-    old: Option<Vec<TupleValue>>,
-    old_is_full: bool,
+    pub(super) old: Option<Vec<TupleValue>>,
+    pub(super) old_is_full: bool,
     /// With the unchanged values of the old row, as far as that came.
-    new: Option<Vec<TupleValue>>,
+    pub(super) new: Option<Vec<TupleValue>>,
 }
 
 /// The rows of a change that the condition has to be evaluated on.
@@ -71,20 +87,27 @@ pub(super) struct Verdict {
     pub(super) new: Option<bool>,
 }
 
-impl FilteredRelation {
+impl RuledRelation {
     /// `outward`: what of a row that stays is sent.
-    pub(crate) fn new(
-        table: TableName,
-        filter: Arc<Filter>,
-        described: Described,
-        outward: Projection,
-    ) -> Self {
+    pub(crate) fn new(table: TableName, rule: RowRule, described: Described, outward: Projection) -> Self {
         let Described { relation_id, columns, in_progress } = described;
-        let used: Vec<usize> =
-            (0..columns.len()).filter(|position| filter.may_use(&columns[*position].name)).collect();
+        let RowRule { filter, transform } = rule;
+        let uses = |name: &str| filter.as_ref().is_some_and(|filter| filter.may_use(name));
+        let used: Vec<usize> = (0..columns.len()).filter(|position| uses(&columns[*position].name)).collect();
         let covered = used.iter().all(|position| columns[*position].key);
         let evaluator = OnceCell::new();
-        Self { table, relation_id, filter, columns, used, covered, in_progress, outward, evaluator }
+        Self {
+            table,
+            relation_id,
+            filter,
+            transform,
+            columns,
+            used,
+            covered,
+            in_progress,
+            outward,
+            evaluator,
+        }
     }
 
     /// What an error about a transaction in progress means: it has to come whole.
@@ -103,7 +126,7 @@ impl FilteredRelation {
             if bytes.is_empty() {
                 return Ok(None);
             }
-            Ok(Some(self.tuple(bytes)?.values().collect()))
+            Ok(Some(self.tuple(bytes, self.columns.len())?.values().collect()))
         };
         let old = values(&change.old_tuple)?;
         let mut new = values(&change.new_tuple)?;
@@ -133,6 +156,9 @@ impl FilteredRelation {
         row: Row,
         verdict: Verdict,
     ) -> Result<Option<v1::RowChange>, RunError> {
+        if self.filter.is_none() {
+            return Ok(Some(change));
+        }
         let new_matches = verdict.new.unwrap_or_default();
         Ok(match row.operation {
             RowOperation::Insert => new_matches.then_some(change),
@@ -153,17 +179,26 @@ impl FilteredRelation {
     /// The part of a change that is sent.
     pub(super) fn outward(&self, change: v1::RowChange) -> Result<v1::RowChange, RunError> {
         let sent = |bytes: Bytes| -> Result<Bytes, RunError> {
-            if bytes.is_empty() { Ok(bytes) } else { Ok(self.outward.tuple(&self.tuple(&bytes)?)) }
+            if bytes.is_empty() {
+                Ok(bytes)
+            } else {
+                Ok(self.outward.tuple(&self.tuple(&bytes, self.width())?))
+            }
         };
         let (old_tuple, new_tuple) = (sent(change.old_tuple)?, sent(change.new_tuple)?);
         Ok(v1::RowChange { old_tuple, new_tuple, ..change })
     }
 
-    fn tuple(&self, bytes: &Bytes) -> Result<TupleData, RunError> {
+    /// How many columns a row has that is sent, before those are taken out that are not carried.
+    fn width(&self) -> usize {
+        self.transform.as_ref().map_or(self.columns.len(), |transform| transform.program.width())
+    }
+
+    fn tuple(&self, bytes: &Bytes, width: usize) -> Result<TupleData, RunError> {
         let tuple = TupleData::new(bytes.clone());
         let tuple =
             tuple.map_err(|error| RunError::transient(format!("read a row of the stream: {error}")))?;
-        if tuple.column_count() == self.columns.len() {
+        if tuple.column_count() == width {
             return Ok(tuple);
         }
         Err(RunError::transient(format!("a row of {} has other columns than it", self.table)))
@@ -222,11 +257,11 @@ impl FilteredRelation {
         self.used.iter().map(value).collect()
     }
 
-    fn undecidable(&self) -> RunError {
+    pub(super) fn undecidable(&self) -> RunError {
         RunError::definite(
             format!(
-                "{}: a change came without the old row, which the table's condition (`where`) needs: its REPLICA IDENTITY was \
-                 not FULL when the row was changed",
+                "{}: a change came without the old row, which what the task does with the table's rows (`where`, `transform`) \
+                 needs: its REPLICA IDENTITY was not FULL when the row was changed",
                 self.table
             ),
             "Release the task and start it again; leave the REPLICA IDENTITY as the task sets it.",
@@ -240,13 +275,14 @@ mod tests {
 
     use super::*;
 
-    fn relation(full: bool) -> FilteredRelation {
+    fn relation(full: bool) -> RuledRelation {
         let column =
             |name: &str, key| RelationColumn { key, name: name.into(), type_oid: 25, type_modifier: -1 };
         let columns = vec![column("id", true), column("kind", full), column("body", full)];
         let described = Described { relation_id: 1, columns, in_progress: None };
         let filter = Arc::new(Filter::new("kind = 'x'".into()));
-        FilteredRelation::new(TableName::new("s", "t"), filter, described, Projection::default())
+        let rule = RowRule { filter: Some(filter), transform: None };
+        RuledRelation::new(TableName::new("s", "t"), rule, described, Projection::default())
     }
 
     /// Words, `-` for NULL and `~` for unchanged.
@@ -274,10 +310,7 @@ mod tests {
     }
 
     /// Evaluates the condition as the source would.
-    fn settled(
-        relation: &FilteredRelation,
-        change: v1::RowChange,
-    ) -> Result<Option<v1::RowChange>, RunError> {
+    fn settled(relation: &RuledRelation, change: v1::RowChange) -> Result<Option<v1::RowChange>, RunError> {
         let row = relation.read(&change)?;
         let questions = relation.questions(&row)?;
         let answer = |values: Option<Values>| values.map(|values| values[0].as_deref() == Some("x"));

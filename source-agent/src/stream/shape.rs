@@ -13,7 +13,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use strait_postgres::pgoutput::{Begin, Decoded, LogicalMessage, OldTuple, Relation, TupleData, TupleValue};
+use strait_postgres::pgoutput::{
+    Begin, Decoded, LogicalMessage, OldTuple, Relation, RelationColumn, TupleData, TupleValue,
+};
 use strait_proto::Lsn;
 use strait_proto::v1::{self, ReplicaIdentity, RowOperation, change::Change as Kind};
 
@@ -23,8 +25,9 @@ use crate::capture::heartbeat;
 use crate::capture::record::LeafRecord;
 use crate::choices::Operations;
 use crate::error::RunError;
-use crate::mapping::Projection;
-use crate::rows::{Described, FilteredRelation};
+use crate::mapping::{Projection, TableMap};
+use crate::rows::{Described, RowRule, RuledRelation, Transform};
+use crate::transform::{self, Input, Program, TransformText};
 use in_progress::{Block, InProgress};
 
 /// The prefix of Strait's own logical messages.
@@ -44,8 +47,8 @@ pub(super) struct Shape {
     in_progress: HashMap<u32, InProgress>,
     /// The block of one of those that is being read.
     block: Option<Block>,
-    /// The relation of the row that the last message brought, where its table has a condition.
-    filtered: Option<Arc<FilteredRelation>>,
+    /// The relation of the row that the last message brought, where its table has a condition or rules.
+    filtered: Option<Arc<RuledRelation>>,
 }
 
 /// A transaction that has begun.
@@ -73,10 +76,10 @@ struct Mapped {
     begin_lsn: Lsn,
     operations: Operations,
     definition: v1::RelationDefinition,
-    /// Which values of a tuple are sent; of a filtered table all, until its condition was evaluated.
+    /// Which values of a tuple are sent; of a table with a condition or rules all, until those were evaluated.
     projection: Projection,
-    /// Its table has a condition.
-    filtered: Option<Arc<FilteredRelation>>,
+    /// Its table has a condition or rules.
+    filtered: Option<Arc<RuledRelation>>,
     /// The sink has this definition.
     announced: bool,
 }
@@ -181,8 +184,8 @@ impl Shape {
         self.position_lsn
     }
 
-    /// The relation of the row that the last message brought, where its table has a condition.
-    pub(super) fn take_filtered(&mut self) -> Option<Arc<FilteredRelation>> {
+    /// The relation of the row that the last message brought, where its table has a condition or rules.
+    pub(super) fn take_filtered(&mut self) -> Option<Arc<RuledRelation>> {
         self.filtered.take()
     }
 
@@ -259,11 +262,20 @@ impl Shape {
         let target = target.unwrap_or_else(|| v1::TableName::new(&*relation.schema, &*relation.name));
         let (table_id, begin_lsn, operations) = (table.table_id, table.begin_lsn, table.operations);
         let source_columns = relation.columns.clone();
+        let in_progress = self.block_xid();
+        let transform = match self.tables.transform(table_id) {
+            Some(text) => Some(
+                compiled(text, &mut relation, table.map.as_ref(), in_progress)
+                    .map_err(|error| self.put_off(error))?,
+            ),
+            None => None,
+        };
         let mut projection = Projection::apply(&mut relation, table.map.as_ref())?;
-        let filtered = self.tables.filter(table_id).map(|filter| {
+        let rule = RowRule { filter: self.tables.filter(table_id), transform };
+        let filtered = (rule.filter.is_some() || rule.transform.is_some()).then(|| {
             let outward = std::mem::take(&mut projection);
-            let described = Described { relation_id, columns: source_columns, in_progress: self.block_xid() };
-            Arc::new(FilteredRelation::new(target.clone(), filter, described, outward))
+            let described = Described { relation_id, columns: source_columns, in_progress };
+            Arc::new(RuledRelation::new(target.clone(), rule, described, outward))
         });
         let definition = definition(relation, table_id, target);
         self.definitions += 1;
@@ -394,6 +406,46 @@ fn row_change(
         new_tuple: new.map(|tuple| projection.tuple(&tuple)).unwrap_or_default(),
     };
     v1::Change { change: Some(Kind::Row(row)) }
+}
+
+/// Compiles a table's rules against a relation, which gets the columns that they add.
+fn compiled(
+    text: Arc<TransformText>,
+    relation: &mut Relation,
+    map: Option<&TableMap>,
+    in_progress: Option<u32>,
+) -> Result<Transform, RunError> {
+    // With FULL every column counts as one of the key.
+    let is_keyed = relation.replica_identity != b'f';
+    let input = |column: &RelationColumn| Input {
+        name: column.name.clone(),
+        kind: transform::Kind::of_oid(column.type_oid),
+        carried: map.is_none_or(|map| map.columns.carries(&column.name)),
+        key: is_keyed && column.key,
+    };
+    let inputs: Vec<Input> = relation.columns.iter().map(input).collect();
+    let program = Program::compile(&text, &inputs).map_err(|troubles| {
+        let troubles: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+        RunError::definite(
+            format!("{}: rules (`transform`) do not fit the table any more: {}", text.table, troubles.join("; ")),
+            "Release the task and start it with rules that fit, or give the table back what they need and resume.",
+        )
+    })?;
+    if let Some(xid) = in_progress
+        && program.uses_commit_time
+    {
+        let reason =
+            format!("rules of {} look at commit_time, which is not known before the commit", text.table);
+        return Err(RunError::StreamingPutOff { xid, reason });
+    }
+    let added = program.added.iter().map(|added| RelationColumn {
+        key: false,
+        name: added.name.clone(),
+        type_oid: 0,
+        type_modifier: -1,
+    });
+    relation.columns.extend(added);
+    Ok(Transform { program, text })
 }
 
 fn definition(relation: Relation, table_id: u32, target: v1::TableName) -> v1::RelationDefinition {

@@ -10,6 +10,7 @@ use crate::capture::record::LeafRecord;
 use crate::choices::{Carried, Operations};
 use crate::mapping::{Mapped, TableMap};
 use crate::rows::{Filter, RowRules};
+use crate::transform::TransformText;
 
 /// A table of the task.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +81,11 @@ impl TableSet {
     /// The condition on a table's rows, if there is one.
     pub(super) fn filter(&self, table_id: u32) -> Option<Arc<Filter>> {
         self.rules.filter(table_id).cloned()
+    }
+
+    /// The rules for a table's rows, if there are any.
+    pub(super) fn transform(&self, table_id: u32) -> Option<Arc<TransformText>> {
+        self.rules.transform(table_id).cloned()
     }
 
     /// The table that a relation is, or is a leaf of.

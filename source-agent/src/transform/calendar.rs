@@ -113,7 +113,8 @@ pub(super) fn parse_timestamp(text: &str, zoned: bool) -> Option<i64> {
 /// Microseconds of `12:34:56.789`.
 pub(super) fn parse_clock(text: &str) -> Option<i64> {
     let mut parts = text.split(':');
-    let (hours, minutes, seconds) = (number(parts.next()?)?, number(parts.next()?)?, parts.next().unwrap_or("0"));
+    let (hours, minutes, seconds) =
+        (number(parts.next()?)?, number(parts.next()?)?, parts.next().unwrap_or("0"));
     let seconds = parse_seconds(seconds)?;
     if parts.next().is_some() || minutes > 59 || seconds > 60 * SECOND {
         return None;
@@ -253,7 +254,14 @@ mod tests {
         ] {
             assert_eq!(timestamp_text(parse_timestamp(text, true).unwrap(), true), utc, "{text}");
         }
-        for wrong in ["2024-02-30", "2024-13-01", "2024-01-01 25", "x", "2024-01-01 00:61", "2024-01-01 00:00:00.1234567"] {
+        for wrong in [
+            "2024-02-30",
+            "2024-13-01",
+            "2024-01-01 25",
+            "x",
+            "2024-01-01 00:61",
+            "2024-01-01 00:00:00.1234567",
+        ] {
             assert_eq!(parse_timestamp(wrong, true), None, "{wrong}");
         }
         assert_eq!(parse_timestamp("2024-01-01 00:00+02", false), None);

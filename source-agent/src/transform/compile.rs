@@ -66,7 +66,9 @@ impl Compiler<'_> {
                 "op" => made(Node::Op, Kind::Text),
                 "table" => made(Node::Literal(Value::Text(self.names.table.to_owned())), Kind::Text),
                 "commit_time" => made(Node::CommitTime, Kind::Timestamp),
-                "row" | "old" => fail(format!("{name} stands for a whole row: name one of its columns, {name}.…")),
+                "row" | "old" => {
+                    fail(format!("{name} stands for a whole row: name one of its columns, {name}.…"))
+                }
                 _ => fail(unknown_variable(name)),
             },
             Expr::Select(select) => match side(&select.operand) {
@@ -83,7 +85,9 @@ impl Compiler<'_> {
             },
             Expr::Call(call) => self.call(call, position),
             Expr::List(_) => fail("a list can only stand behind `in`".to_owned()),
-            Expr::Map(_) | Expr::Struct(_) => fail("maps are not supported: see json_set and to_json".to_owned()),
+            Expr::Map(_) | Expr::Struct(_) => {
+                fail("maps are not supported: see json_set and to_json".to_owned())
+            }
             Expr::Comprehension(_) => fail("all, exists, map and filter are not supported".to_owned()),
             Expr::Unspecified => fail("cannot be read as an expression".to_owned()),
         }
@@ -97,7 +101,9 @@ impl Compiler<'_> {
             LiteralValue::String(value) => (Value::Text(value.inner().to_owned()), Kind::Text),
             LiteralValue::Bytes(value) => (Value::Bytes(value.inner().to_vec()), Kind::Bytes),
             LiteralValue::Null => (Value::Null, Kind::Null),
-            LiteralValue::UInt(_) => return Err(Trouble::new(position, "unsigned integers are not supported")),
+            LiteralValue::UInt(_) => {
+                return Err(Trouble::new(position, "unsigned integers are not supported"));
+            }
         };
         Ok(Expression { node: Node::Literal(value), kind, position })
     }
@@ -170,9 +176,14 @@ impl Compiler<'_> {
         // An element may have widened the value after others were compared to it.
         for element in &mut elements {
             let held = std::mem::replace(element, null(position));
-            *element = alike(value.clone(), held).map_err(|(left, right)| mismatch(position, &left, &right))?.1;
+            *element =
+                alike(value.clone(), held).map_err(|(left, right)| mismatch(position, &left, &right))?.1;
         }
-        Ok(Expression { node: Node::In { value: Box::new(value), list: elements }, kind: Kind::Bool, position })
+        Ok(Expression {
+            node: Node::In { value: Box::new(value), list: elements },
+            kind: Kind::Bool,
+            position,
+        })
     }
 }
 
@@ -243,7 +254,8 @@ fn operation(
         }
         Operation::Equal { negated } => {
             let (left, right) = (next()?, next()?);
-            let (left, right) = alike(left, right).map_err(|(left, right)| mismatch(position, &left, &right))?;
+            let (left, right) =
+                alike(left, right).map_err(|(left, right)| mismatch(position, &left, &right))?;
             if left.kind == Kind::Json && right.kind == Kind::Json {
                 let message = "JSON documents are not compared: compare json_text(…)";
                 return Err(Trouble::new(position, message));
@@ -252,7 +264,8 @@ fn operation(
         }
         Operation::Compare(accepts) => {
             let (left, right) = (next()?, next()?);
-            let (left, right) = alike(left, right).map_err(|(left, right)| mismatch(position, &left, &right))?;
+            let (left, right) =
+                alike(left, right).map_err(|(left, right)| mismatch(position, &left, &right))?;
             if left.kind == Kind::Json || right.kind == Kind::Json {
                 return Err(Trouble::new(position, "JSON documents have no order"));
             }
@@ -290,9 +303,11 @@ fn arithmetic(
         alike(left, right).map_err(|(left, right)| mismatch(position, &left, &right))?
     };
     match result_kind(operator, left.kind, right.kind) {
-        Some(kind) => {
-            Ok(Expression { node: Node::Arithmetic { operator, operands: Box::new([left, right]) }, kind, position })
-        }
+        Some(kind) => Ok(Expression {
+            node: Node::Arithmetic { operator, operands: Box::new([left, right]) },
+            kind,
+            position,
+        }),
         None => Err(mismatch(position, &left, &right)),
     }
 }
@@ -307,8 +322,9 @@ fn coalesce(arguments: Vec<Expression>, position: Position) -> Result<Expression
         kind = if left.kind == Kind::Null { right.kind } else { left.kind };
     }
     let converted = arguments.into_iter().map(|argument| {
-        converted(argument, kind)
-            .map_err(|argument| Trouble::new(position, format!("a {} and a {kind} do not go together", argument.kind)))
+        converted(argument, kind).map_err(|argument| {
+            Trouble::new(position, format!("a {} and a {kind} do not go together", argument.kind))
+        })
     });
     Ok(Expression { node: Node::Coalesce(converted.collect::<Result<_, _>>()?), kind, position })
 }
@@ -325,9 +341,10 @@ fn called(name: &str, arguments: Vec<Expression>, position: Position) -> Result<
             arguments.len() == form.takes.len() || (form.rest.is_some() && arguments.len() > form.takes.len())
         })
         .collect();
-    let exact = counted.iter().find(|form| fits(form, &arguments, |kind, takes| kind == takes || kind == Kind::Null));
-    let fitting =
-        exact.or_else(|| counted.iter().find(|form| fits(form, &arguments, |kind, takes| widens(kind, takes))));
+    let exact =
+        counted.iter().find(|form| fits(form, &arguments, |kind, takes| kind == takes || kind == Kind::Null));
+    let fitting = exact
+        .or_else(|| counted.iter().find(|form| fits(form, &arguments, |kind, takes| widens(kind, takes))));
     let fitting = fitting.or_else(|| {
         counted.iter().find(|form| {
             let takes = |at: usize| form.takes.get(at).or(form.rest.as_ref());
@@ -351,8 +368,9 @@ fn called(name: &str, arguments: Vec<Expression>, position: Position) -> Result<
         let takes = form.takes.get(at).or(form.rest.as_ref()).copied().unwrap_or(Takes::Any);
         prepared.push(match takes {
             Takes::Any => argument,
-            Takes::Is(kind) => converted(argument, kind)
-                .map_err(|argument| Trouble::new(position, format!("a {} is not taken here", argument.kind)))?,
+            Takes::Is(kind) => converted(argument, kind).map_err(|argument| {
+                Trouble::new(position, format!("a {} is not taken here", argument.kind))
+            })?,
             Takes::Literal(literal) => {
                 let Node::Literal(Value::Text(text)) = &argument.node else {
                     let message = format!("argument {} of {name} has to be a literal string", at + 1);
@@ -407,9 +425,10 @@ pub(super) fn converted(expression: Expression, kind: Kind) -> Result<Expression
             Decimal::of_double(*value).filter(|decimal| digits(decimal) <= 15).map(Value::Decimal)
         }
         // A string that says what it is meant as.
-        (Node::Literal(Value::Text(text)), Kind::Timestamp | Kind::DateTime | Kind::Date | Kind::Interval | Kind::Json) => {
-            Value::read(text, kind)
-        }
+        (
+            Node::Literal(Value::Text(text)),
+            Kind::Timestamp | Kind::DateTime | Kind::Date | Kind::Interval | Kind::Json,
+        ) => Value::read(text, kind),
         _ => None,
     };
     match literal {

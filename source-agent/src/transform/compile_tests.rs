@@ -24,7 +24,9 @@ const ROW: [(&str, Kind, Option<&str>); 12] = [
 ];
 
 fn columns() -> Vec<Name> {
-    ROW.iter().map(|(name, kind, _)| Name { name: (*name).to_owned(), kind: *kind, unreadable: None }).collect()
+    ROW.iter()
+        .map(|(name, kind, _)| Name { name: (*name).to_owned(), kind: *kind, unreadable: None })
+        .collect()
 }
 
 fn compiled(text: &str) -> Result<Expression, Trouble> {
@@ -109,21 +111,39 @@ fn what_does_not_compile_is_told_with_its_position() {
         ("row.emial == 'x'", "line 1, column 5: the table has no column emial"),
         ("row.Email", "line 1, column 5: the table has no column Email: email?"),
         ("row.id == 1 &&\n  nope(row.id)", "line 2, column 3: there is no function nope"),
-        ("mask(row.email)", "line 1, column 1: mask(string) does not exist: there is mask(string, int), mask(string, int, int)"),
-        ("row.id + row.email", "line 1, column 8: a int and a string do not go together: say int(…) or string(…)"),
-        ("row.price * row.share", "line 1, column 11: a decimal and a double do not go together: a double is not exact"),
+        (
+            "mask(row.email)",
+            "line 1, column 1: mask(string) does not exist: there is mask(string, int), mask(string, int, int)",
+        ),
+        (
+            "row.id + row.email",
+            "line 1, column 8: a int and a string do not go together: say int(…) or string(…)",
+        ),
+        (
+            "row.price * row.share",
+            "line 1, column 11: a decimal and a double do not go together: a double is not exact",
+        ),
         ("row.price * 1.12345678901234567", "line 1, column 11: a decimal and a double do not go together"),
-        ("row.at > row.local", "line 1, column 8: a timestamp and a datetime do not go together: say timestamp(…)"),
+        (
+            "row.at > row.local",
+            "line 1, column 8: a timestamp and a datetime do not go together: say timestamp(…)",
+        ),
         ("row.id && row.active", "line 1, column 5: a condition is true or false, and this is a int"),
         ("regex_match(row.email, '(')", "line 1, column 24: not a regular expression"),
-        ("regex_match(row.email, row.email)", "line 1, column 28: argument 2 of regex_match has to be a literal string"),
+        (
+            "regex_match(row.email, row.email)",
+            "line 1, column 28: argument 2 of regex_match has to be a literal string",
+        ),
         ("date_trunc('eon', row.at)", "line 1, column 12: there is no field \"eon\""),
         ("row", "line 1, column 1: row stands for a whole row"),
         ("[1]", "line 1, column 1: a list can only stand behind `in`"),
         ("email", "line 1, column 1: there is no email"),
         ("row.doc == '{}'", "line 1, column 9: JSON documents are not compared"),
         ("[1, 2].exists(x, x > 1)", "line 1, column 14"),
-        ("hmac(row.email, 'NO_SUCH_KEY')", "line 1, column 17: the environment of the source-agent has no STRAIT_KEY_NO_SUCH_KEY"),
+        (
+            "hmac(row.email, 'NO_SUCH_KEY')",
+            "line 1, column 17: the environment of the source-agent has no STRAIT_KEY_NO_SUCH_KEY",
+        ),
         ("1u", "line 1, column 1: unsigned"),
         ("row.doc.a", "line 1, column 9: only row and old have fields: for JSON there is json_get"),
     ] {

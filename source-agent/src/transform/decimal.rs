@@ -79,7 +79,9 @@ impl Decimal {
     /// Towards zero.
     pub(super) fn to_int(&self) -> Option<i64> {
         match self {
-            Self::Finite(value) => value.with_scale_round(0, RoundingMode::Down).to_plain_string().parse().ok(),
+            Self::Finite(value) => {
+                value.with_scale_round(0, RoundingMode::Down).to_plain_string().parse().ok()
+            }
             _ => None,
         }
     }
@@ -105,7 +107,9 @@ impl Decimal {
         match (self, other) {
             (Self::Finite(left), Self::Finite(right)) => Self::bounded(left + right),
             (Self::NaN, _) | (_, Self::NaN) => Ok(Self::NaN),
-            (Self::Infinity, Self::NegativeInfinity) | (Self::NegativeInfinity, Self::Infinity) => Ok(Self::NaN),
+            (Self::Infinity, Self::NegativeInfinity) | (Self::NegativeInfinity, Self::Infinity) => {
+                Ok(Self::NaN)
+            }
             (Self::Finite(_), infinite) | (infinite, _) => Ok(infinite.clone()),
         }
     }
@@ -179,7 +183,8 @@ impl Decimal {
 
     fn bounded(value: BigDecimal) -> Result<Self, Fault> {
         let scale = value.fractional_digit_count();
-        if scale > SCALE_MAX || i64::try_from(value.digits()).unwrap_or(i64::MAX) - scale > DIGITS_MAX as i64 {
+        if scale > SCALE_MAX || i64::try_from(value.digits()).unwrap_or(i64::MAX) - scale > DIGITS_MAX as i64
+        {
             return Err(TOO_LARGE);
         }
         Ok(Self::Finite(value))
@@ -198,7 +203,8 @@ fn quotient(left: &BigDecimal, right: &BigDecimal, scale: i64) -> BigDecimal {
     let power = BigInt::from(10).pow(u32::try_from(scale).unwrap_or_default());
     let dividend = dividend * power;
     let (mut quotient, rest) = (&dividend / &divisor, &dividend % &divisor);
-    let (double, against) = (BigInt::from(rest.magnitude().clone()) * 2, BigInt::from(divisor.magnitude().clone()));
+    let (double, against) =
+        (BigInt::from(rest.magnitude().clone()) * 2, BigInt::from(divisor.magnitude().clone()));
     if double >= against {
         let away = if (dividend.sign() == Sign::Minus) == (divisor.sign() == Sign::Minus) { 1 } else { -1 };
         quotient += away;
@@ -263,7 +269,12 @@ mod tests {
             ("-7.5", '%', "2", "-1.5"),
             ("NaN", '+', "1", "NaN"),
             ("Infinity", '*', "-1", "-Infinity"),
-            ("12345678901234567890123456789012345678.90", '+', "0.01", "12345678901234567890123456789012345678.91"),
+            (
+                "12345678901234567890123456789012345678.90",
+                '+',
+                "0.01",
+                "12345678901234567890123456789012345678.91",
+            ),
         ] {
             let (left, right) = (decimal(left), decimal(right));
             let found = match operator {

@@ -38,14 +38,29 @@ pub(super) enum Node {
     /// Condition, then, otherwise.
     If(Box<[Expression; 3]>),
     Coalesce(Vec<Expression>),
-    Equal { operands: Box<[Expression; 2]>, negated: bool },
-    In { value: Box<Expression>, list: Vec<Expression> },
-    Compare { operands: Box<[Expression; 2]>, accepts: fn(Ordering) -> bool },
+    Equal {
+        operands: Box<[Expression; 2]>,
+        negated: bool,
+    },
+    In {
+        value: Box<Expression>,
+        list: Vec<Expression>,
+    },
+    Compare {
+        operands: Box<[Expression; 2]>,
+        accepts: fn(Ordering) -> bool,
+    },
     Negate(Box<Expression>),
-    Arithmetic { operator: Operator, operands: Box<[Expression; 2]> },
+    Arithmetic {
+        operator: Operator,
+        operands: Box<[Expression; 2]>,
+    },
     /// From an `int` to a `decimal` or a `double`.
     Widen(Box<Expression>),
-    Call { function: &'static Function, arguments: Vec<Expression> },
+    Call {
+        function: &'static Function,
+        arguments: Vec<Expression>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +175,9 @@ impl Expression {
             Node::Literal(_) | Node::Column(_) | Node::Old(_) | Node::Op | Node::CommitTime => {}
             Node::Not(operand) | Node::Negate(operand) | Node::Widen(operand) => operand.visit(see),
             Node::And(operands) | Node::Or(operands) => operands.iter().for_each(|it| it.visit(see)),
-            Node::Equal { operands, .. } | Node::Compare { operands, .. } | Node::Arithmetic { operands, .. } => {
+            Node::Equal { operands, .. }
+            | Node::Compare { operands, .. }
+            | Node::Arithmetic { operands, .. } => {
                 operands.iter().for_each(|it| it.visit(see));
             }
             Node::If(parts) => parts.iter().for_each(|it| it.visit(see)),
@@ -259,7 +276,8 @@ fn calculate(operator: Operator, left: Value, right: Value) -> Result<Value, &'s
         (operator, Value::DateTime(at), Value::Interval(span)) => {
             Value::DateTime(moved(operator, at, span).ok_or(TIME_OUT_OF_RANGE)?)
         }
-        (_, Value::Timestamp(left), Value::Timestamp(right)) | (_, Value::DateTime(left), Value::DateTime(right)) => {
+        (_, Value::Timestamp(left), Value::Timestamp(right))
+        | (_, Value::DateTime(left), Value::DateTime(right)) => {
             let is_infinite = [left, right].into_iter().any(super::calendar::is_infinite);
             let between = if is_infinite { None } else { Interval::between(right, left) };
             Value::Interval(between.ok_or("the interval is out of range")?)
@@ -300,7 +318,9 @@ pub(super) fn result_kind(operator: Operator, left: Kind, right: Kind) -> Option
         (Add | Subtract, Kind::Interval, Kind::Interval) => Kind::Interval,
         (Add | Subtract, Kind::Timestamp | Kind::DateTime, Kind::Interval) => left,
         (Add | Subtract, Kind::Date, Kind::Int) => Kind::Date,
-        (Subtract, Kind::Timestamp, Kind::Timestamp) | (Subtract, Kind::DateTime, Kind::DateTime) => Kind::Interval,
+        (Subtract, Kind::Timestamp, Kind::Timestamp) | (Subtract, Kind::DateTime, Kind::DateTime) => {
+            Kind::Interval
+        }
         (Subtract, Kind::Date, Kind::Date) => Kind::Int,
         _ => return None,
     })

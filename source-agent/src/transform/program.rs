@@ -131,11 +131,7 @@ impl Program {
     ///
     /// # Errors
     /// Where an expression cannot be evaluated on it.
-    pub(crate) fn apply(
-        &self,
-        row: &mut Vec<TupleValue>,
-        subject: Subject<'_>,
-    ) -> Result<bool, RuleTrouble> {
+    pub(crate) fn apply(&self, row: &mut Vec<TupleValue>, subject: Subject<'_>) -> Result<bool, RuleTrouble> {
         debug_assert_eq!(row.len(), self.source_columns);
         row.resize(self.width(), TupleValue::Null);
         let (is_new, key_only) = match subject {
@@ -150,7 +146,8 @@ impl Program {
             }
             let failed = |field: String| move |trouble| RuleTrouble { rule: index + 1, field, trouble };
             if let Some(when) = &rule.when
-                && when.evaluate(self.scene(row, subject)).map_err(failed("when".to_owned()))? != Value::Bool(true)
+                && when.evaluate(self.scene(row, subject)).map_err(failed("when".to_owned()))?
+                    != Value::Bool(true)
             {
                 continue;
             }
@@ -321,8 +318,7 @@ impl<'a> Builder<'a> {
     }
 
     fn compiled(&mut self, number: usize, field: &str, text: &str) -> Option<Expression> {
-        let names =
-            Names { table: &self.text.table, columns: &self.names, old_columns: self.inputs.len() };
+        let names = Names { table: &self.text.table, columns: &self.names, old_columns: self.inputs.len() };
         match compile(text, &names) {
             Ok(expression) => Some(expression),
             Err(trouble) => {

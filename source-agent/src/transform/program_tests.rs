@@ -109,10 +109,7 @@ fn what_decides_about_rows_and_keys_needs_the_old_row() {
     ]);
     assert_eq!(through.needs.in_key, names(&["country", "email", "mood"]));
     let harmless = program(vec![rule("row.country == 'DE'", &[("email", "mask(row.email, 2)")])]);
-    assert_eq!(
-        harmless.needs,
-        Needs { values: names(&["country", "email"]), ..Needs::default() }
-    );
+    assert_eq!(harmless.needs, Needs { values: names(&["country", "email"]), ..Needs::default() });
     let keyed = program(vec![rule("", &[("id", "row.id * 2")])]);
     assert_eq!(keyed.needs.in_key, names(&["id"]));
     assert!(!keyed.needs.all_values);
@@ -152,7 +149,8 @@ fn rows_and_keys_may_depend_on_the_row_alone() {
 
 #[test]
 fn a_column_of_another_type_takes_that_and_is_not_read_afterwards() {
-    let mut typed = text(vec![rule("", &[("email", "bytes(row.email)")]), rule("", &[("country", "row.email")])]);
+    let mut typed =
+        text(vec![rule("", &[("email", "bytes(row.email)")]), rule("", &[("country", "row.email")])]);
     typed.types.insert("email".into(), "bytea".into());
     let found = Program::compile(&typed, &inputs()).unwrap_err();
     assert!(found[0].to_string().contains("rule 1 gives email another type"), "{found:?}");

@@ -106,7 +106,9 @@ mod tests {
             let found = check_expression(text).unwrap_err();
             assert!(found.starts_with(expected), "{text}: {found}");
         }
-        for text in ["row.a == 'x' && commit_time > old.at", "row[\"größe\"] in [1, 2]", "row.a.contains('x')"] {
+        for text in
+            ["row.a == 'x' && commit_time > old.at", "row[\"größe\"] in [1, 2]", "row.a.contains('x')"]
+        {
             assert_eq!(check_expression(text), Ok(()), "{text}");
         }
     }

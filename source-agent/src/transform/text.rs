@@ -16,6 +16,9 @@ pub(crate) struct TransformText {
     pub(crate) types: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) needs: Needs,
+    /// The columns that say which row it is.
+    #[serde(default)]
+    pub(crate) key: BTreeSet<String>,
 }
 
 /// One rule.
@@ -61,6 +64,6 @@ impl TransformText {
         let targets = rules.iter().flat_map(|rule| rule.set.keys());
         let types = targets.filter_map(|column| Some((column.clone(), type_of(column)?))).collect();
         let table = format!("{}.{}", table.schema, table.name);
-        Some(Self { table, rules: rules.iter().map(text).collect(), types, needs: Needs::default() })
+        Some(Self { table, rules: rules.iter().map(text).collect(), types, ..Self::default() })
     }
 }

@@ -173,8 +173,18 @@ mod tests {
             (
                 Kind::Double,
                 &[
-                    "0", "-0", "0.1", "1e-05", "0.0001", "100000000000000", "1e+15", "1.7976931348623157e+308", "5e-324",
-                    "NaN", "Infinity", "-Infinity",
+                    "0",
+                    "-0",
+                    "0.1",
+                    "1e-05",
+                    "0.0001",
+                    "100000000000000",
+                    "1e+15",
+                    "1.7976931348623157e+308",
+                    "5e-324",
+                    "NaN",
+                    "Infinity",
+                    "-Infinity",
                 ],
             ),
             (Kind::Text, &["", "ä \\ \t\n", "null"]),
@@ -185,9 +195,13 @@ mod tests {
                 assert_eq!(there_and_back(text, kind).as_deref(), Some(*text), "{kind}");
             }
         }
-        for (kind, text) in
-            [(Kind::Int, "1.5"), (Kind::Bytes, "abc"), (Kind::Bytes, "\\x0"), (Kind::Json, "{"), (Kind::Bool, "")]
-        {
+        for (kind, text) in [
+            (Kind::Int, "1.5"),
+            (Kind::Bytes, "abc"),
+            (Kind::Bytes, "\\x0"),
+            (Kind::Json, "{"),
+            (Kind::Bool, ""),
+        ] {
             assert_eq!(Value::read(text, kind), None, "{kind} {text}");
         }
     }

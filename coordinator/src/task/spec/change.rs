@@ -172,7 +172,7 @@ fn only_adds(existing: &ObjectSelection, given: &ObjectSelection) -> Result<(), 
 }
 
 /// Whether a table can be covered by both.
-fn overlap(one: &ObjectPattern, other: &ObjectPattern) -> bool {
+pub(super) fn overlap(one: &ObjectPattern, other: &ObjectPattern) -> bool {
     const ALL: &str = "*";
     let table =
         |entry: &ObjectPattern| if entry.table.is_empty() { ALL.to_owned() } else { entry.table.clone() };

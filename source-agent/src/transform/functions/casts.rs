@@ -1,7 +1,8 @@
 //! From one kind to another. What does not fit is an error, never NULL.
 
 use super::{
-    Answer, BOOL, BYTES, DATE, DATE_TIME, DECIMAL, DOUBLE, Function, INT, JSON, MISMATCH, TEXT, TIMESTAMP, Takes, function,
+    Answer, BOOL, BYTES, DATE, DATE_TIME, DECIMAL, DOUBLE, Function, INT, JSON, MISMATCH, TEXT, TIMESTAMP,
+    Takes, function,
 };
 use crate::transform::calendar::{self, DAY};
 use crate::transform::decimal::Decimal;
@@ -36,8 +37,12 @@ pub(super) static ALL: &[Function] = &[
         [Value::Decimal(value)] => value.to_double().map(Value::Double).ok_or("the decimal is no double"),
         _ => Err(MISMATCH),
     }),
-    function("double", &[TEXT], Kind::Double, |arguments| read(arguments, Kind::Double, "the string is no double")),
-    function("bool", &[TEXT], Kind::Bool, |arguments| read(arguments, Kind::Bool, "the string is neither true nor false")),
+    function("double", &[TEXT], Kind::Double, |arguments| {
+        read(arguments, Kind::Double, "the string is no double")
+    }),
+    function("bool", &[TEXT], Kind::Bool, |arguments| {
+        read(arguments, Kind::Bool, "the string is neither true nor false")
+    }),
     function("string", &[BYTES], Kind::Text, |arguments| match arguments {
         [Value::Bytes(bytes)] => {
             String::from_utf8(bytes.clone()).map(Value::Text).map_err(|_| "the bytes are no text in UTF-8")
@@ -59,7 +64,9 @@ pub(super) static ALL: &[Function] = &[
         _ => Err(MISMATCH),
     }),
     function("timestamp", &[DATE], Kind::Timestamp, |arguments| midnight(arguments).map(Value::Timestamp)),
-    function("timestamp", &[TEXT], Kind::Timestamp, |arguments| read(arguments, Kind::Timestamp, NO_TIMESTAMP)),
+    function("timestamp", &[TEXT], Kind::Timestamp, |arguments| {
+        read(arguments, Kind::Timestamp, NO_TIMESTAMP)
+    }),
     function("datetime", &[DATE_TIME], Kind::DateTime, same),
     function("datetime", &[TIMESTAMP], Kind::DateTime, |arguments| match arguments {
         [Value::Timestamp(micros)] => Ok(Value::DateTime(*micros)),

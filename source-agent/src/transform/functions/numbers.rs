@@ -36,10 +36,7 @@ fn double(arguments: &[Value], change: impl Fn(f64) -> f64) -> Answer {
     }
 }
 
-fn decimal(
-    arguments: &[Value],
-    change: impl Fn(&Decimal) -> Result<Decimal, &'static str>,
-) -> Answer {
+fn decimal(arguments: &[Value], change: impl Fn(&Decimal) -> Result<Decimal, &'static str>) -> Answer {
     match arguments {
         [Value::Decimal(value)] => change(value).map(Value::Decimal),
         _ => Err(MISMATCH),

@@ -23,7 +23,9 @@ pub(super) static ALL: &[Function] = &[
         _ => Err(MISMATCH),
     }),
     function("mask", &[TEXT, INT, INT], Kind::Text, |arguments| match arguments {
-        [Value::Text(text), Value::Int(first), Value::Int(last)] => Ok(Value::Text(mask(text, *first, *last))),
+        [Value::Text(text), Value::Int(first), Value::Int(last)] => {
+            Ok(Value::Text(mask(text, *first, *last)))
+        }
         _ => Err(MISMATCH),
     }),
     function("upper", &[TEXT], Kind::Text, |arguments| one(arguments, |text| text.to_uppercase())),
@@ -85,7 +87,9 @@ pub(super) static ALL: &[Function] = &[
         }
         _ => Err(MISMATCH),
     }),
-    function("contains", &[TEXT, TEXT], Kind::Bool, |arguments| test(arguments, |text, part| text.contains(part))),
+    function("contains", &[TEXT, TEXT], Kind::Bool, |arguments| {
+        test(arguments, |text, part| text.contains(part))
+    }),
     function("starts_with", &[TEXT, TEXT], Kind::Bool, |arguments| {
         test(arguments, |text, part| text.starts_with(part))
     }),
@@ -101,7 +105,11 @@ pub(super) static ALL: &[Function] = &[
             let pattern = compiled(pattern)?;
             let found = pattern.find_iter(text).count();
             // A group's reference may stand for the whole text.
-            let each = replacement.len().saturating_mul(if replacement.contains('$') { text.len().max(1) } else { 1 });
+            let each = replacement.len().saturating_mul(if replacement.contains('$') {
+                text.len().max(1)
+            } else {
+                1
+            });
             bounded(text.len().saturating_add(found.saturating_mul(each)))?;
             Ok(Value::Text(pattern.replace_all(text, &**replacement).into_owned()))
         }
@@ -228,7 +236,11 @@ mod tests {
             ("split", vec![text("a"), text(","), Value::Int(5)], text("")),
             ("lpad", vec![text("7"), Value::Int(3), text("0")], text("007")),
             ("replace", vec![text("a-b-c"), text("-"), text("")], text("abc")),
-            ("regex_replace", vec![text("2024-05-06"), text(r"(\d+)-(\d+)"), text("$2.$1")], text("05.2024-06")),
+            (
+                "regex_replace",
+                vec![text("2024-05-06"), text(r"(\d+)-(\d+)"), text("$2.$1")],
+                text("05.2024-06"),
+            ),
             ("regex_match", vec![text("x1"), text(r"^\w\d$")], Value::Bool(true)),
             ("length", vec![text("größe")], Value::Int(5)),
         ] {

@@ -1,6 +1,8 @@
 //! Dates, timestamps and intervals. Those with a zone are looked at in UTC, as the sessions of the source have it.
 
-use super::{Answer, DATE, DATE_TIME, Function, INTERVAL, Literal, MISMATCH, TEXT, TIMESTAMP, Takes, function};
+use super::{
+    Answer, DATE, DATE_TIME, Function, INTERVAL, Literal, MISMATCH, TEXT, TIMESTAMP, Takes, function,
+};
 use crate::transform::calendar::{self, DAY, Day, HOUR, MINUTE, SECOND, UNIX_EPOCH_DAYS};
 use crate::transform::decimal::Decimal;
 use crate::transform::interval::Interval;
@@ -11,7 +13,18 @@ const FIELD: Takes = Takes::Literal(Literal::Field);
 
 /// What `extract` and `date_trunc` know; the latter not all of it.
 const FIELDS: [&str; 13] = [
-    "microseconds", "milliseconds", "second", "minute", "hour", "day", "dow", "isodow", "doy", "month", "quarter", "year",
+    "microseconds",
+    "milliseconds",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "dow",
+    "isodow",
+    "doy",
+    "month",
+    "quarter",
+    "year",
     "epoch",
 ];
 
