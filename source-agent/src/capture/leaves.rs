@@ -285,8 +285,7 @@ pub(crate) async fn begin(
     let transforms = tables
         .iter()
         .filter_map(|table| Some((table.table_id, rules.transform(table.table_id)?.as_ref().clone())));
-    let begun = Record { leaves, filters, transforms: transforms.collect(), ..Record::default() };
-    extend(client, source, begun).await
+    extend(client, source, Record::of_rows(leaves, filters, transforms.collect())).await
 }
 
 /// Copies what one source's record says of partitions and rows into that of another.

@@ -107,6 +107,15 @@ impl Record {
     const READ: &str =
         "SELECT obj_description(oid, 'pg_publication') AS comment FROM pg_publication WHERE pubname = $1";
 
+    /// What it says of partitions and rows.
+    pub(crate) fn of_rows(
+        leaves: BTreeMap<u32, Vec<LeafRecord>>,
+        filters: BTreeMap<u32, String>,
+        transforms: BTreeMap<u32, TransformText>,
+    ) -> Self {
+        Self { leaves, filters, transforms, ..Self::default() }
+    }
+
     /// Reads the record. None where there is no publication; an empty one where it has no comment, and where the comment
     /// is not ours, which the second value tells.
     pub(crate) async fn read(

@@ -144,7 +144,7 @@ fn without_era(text: &str) -> (&str, bool) {
 fn day(text: &str, is_bc: bool) -> Option<Day> {
     let mut parts = text.split('-');
     let (year, month, day) = (number(parts.next()?)?, number(parts.next()?)?, number(parts.next()?)?);
-    let in_range = year >= 1 && year <= 6_000_000 && (1..=12).contains(&month);
+    let in_range = (1..=6_000_000).contains(&year) && (1..=12).contains(&month);
     let year = if is_bc { 1 - year } else { year };
     let valid = in_range && parts.next().is_none() && (1..=Day::days_in_month(year, month)).contains(&day);
     valid.then_some(Day { year, month, day })

@@ -168,16 +168,15 @@ impl Compiler<'_> {
         let mut value = self.expression(value)?;
         let mut elements = Vec::new();
         for element in &list.elements {
-            let (left, right) = alike(value, self.expression(element)?)
-                .map_err(|(left, right)| mismatch(position, &left, &right))?;
+            let (left, right) =
+                alike(value, self.expression(element)?).map_err(|kinds| mismatch(position, kinds))?;
             value = left;
             elements.push(right);
         }
         // An element may have widened the value after others were compared to it.
         for element in &mut elements {
             let held = std::mem::replace(element, null(position));
-            *element =
-                alike(value.clone(), held).map_err(|(left, right)| mismatch(position, &left, &right))?.1;
+            *element = alike(value.clone(), held).map_err(|kinds| mismatch(position, kinds))?.1;
         }
         Ok(Expression {
             node: Node::In { value: Box::new(value), list: elements },
@@ -247,15 +246,13 @@ fn operation(
         Operation::Or => made(Node::Or(Box::new([truth(next()?)?, truth(next()?)?])), Kind::Bool),
         Operation::If => {
             let (condition, then, otherwise) = (truth(next()?)?, next()?, next()?);
-            let (then, otherwise) =
-                alike(then, otherwise).map_err(|(left, right)| mismatch(position, &left, &right))?;
+            let (then, otherwise) = alike(then, otherwise).map_err(|kinds| mismatch(position, kinds))?;
             let kind = if then.kind == Kind::Null { otherwise.kind } else { then.kind };
             made(Node::If(Box::new([condition, then, otherwise])), kind)
         }
         Operation::Equal { negated } => {
             let (left, right) = (next()?, next()?);
-            let (left, right) =
-                alike(left, right).map_err(|(left, right)| mismatch(position, &left, &right))?;
+            let (left, right) = alike(left, right).map_err(|kinds| mismatch(position, kinds))?;
             if left.kind == Kind::Json && right.kind == Kind::Json {
                 let message = "JSON documents are not compared: compare json_text(…)";
                 return Err(Trouble::new(position, message));
@@ -264,8 +261,7 @@ fn operation(
         }
         Operation::Compare(accepts) => {
             let (left, right) = (next()?, next()?);
-            let (left, right) =
-                alike(left, right).map_err(|(left, right)| mismatch(position, &left, &right))?;
+            let (left, right) = alike(left, right).map_err(|kinds| mismatch(position, kinds))?;
             if left.kind == Kind::Json || right.kind == Kind::Json {
                 return Err(Trouble::new(position, "JSON documents have no order"));
             }
@@ -295,12 +291,12 @@ fn arithmetic(
         let (kind, span) = (left.kind, converted(right.clone(), Kind::Interval));
         match span.or_else(|_| converted(right, kind)) {
             Ok(right) => (left, right),
-            Err(right) => return Err(mismatch(position, &left, &right)),
+            Err(right) => return Err(mismatch(position, (left.kind, right.kind))),
         }
     } else if result_kind(operator, left.kind, right.kind).is_some() {
         (left, right)
     } else {
-        alike(left, right).map_err(|(left, right)| mismatch(position, &left, &right))?
+        alike(left, right).map_err(|kinds| mismatch(position, kinds))?
     };
     match result_kind(operator, left.kind, right.kind) {
         Some(kind) => Ok(Expression {
@@ -308,7 +304,7 @@ fn arithmetic(
             kind,
             position,
         }),
-        None => Err(mismatch(position, &left, &right)),
+        None => Err(mismatch(position, (left.kind, right.kind))),
     }
 }
 
@@ -318,7 +314,7 @@ fn coalesce(arguments: Vec<Expression>, position: Position) -> Result<Expression
     };
     for argument in &arguments {
         let (left, right) = alike(Expression { kind, ..null(position) }, argument.clone())
-            .map_err(|(left, right)| mismatch(position, &left, &right))?;
+            .map_err(|kinds| mismatch(position, kinds))?;
         kind = if left.kind == Kind::Null { right.kind } else { left.kind };
     }
     let converted = arguments.into_iter().map(|argument| {
@@ -343,8 +339,7 @@ fn called(name: &str, arguments: Vec<Expression>, position: Position) -> Result<
         .collect();
     let exact =
         counted.iter().find(|form| fits(form, &arguments, |kind, takes| kind == takes || kind == Kind::Null));
-    let fitting = exact
-        .or_else(|| counted.iter().find(|form| fits(form, &arguments, |kind, takes| widens(kind, takes))));
+    let fitting = exact.or_else(|| counted.iter().find(|form| fits(form, &arguments, widens)));
     let fitting = fitting.or_else(|| {
         counted.iter().find(|form| {
             let takes = |at: usize| form.takes.get(at).or(form.rest.as_ref());
@@ -441,23 +436,22 @@ fn digits(decimal: &Decimal) -> usize {
     decimal.text().bytes().filter(u8::is_ascii_digit).count()
 }
 
-/// Two operands as ones of one kind.
-fn alike(left: Expression, right: Expression) -> Result<(Expression, Expression), (Expression, Expression)> {
-    let kind = right.kind;
+/// Two operands as ones of one kind; otherwise their kinds.
+fn alike(left: Expression, right: Expression) -> Result<(Expression, Expression), (Kind, Kind)> {
+    let (kind, wanted) = (right.kind, left.kind);
     if left.kind == Kind::Null {
         return Ok((left, right));
     }
-    match converted(right, left.kind) {
+    match converted(right, wanted) {
         Ok(right) => Ok((left, right)),
         Err(right) => match converted(left, kind) {
             Ok(left) => Ok((left, right)),
-            Err(left) => Err((left, right)),
+            Err(_) => Err((wanted, kind)),
         },
     }
 }
 
-fn mismatch(position: Position, left: &Expression, right: &Expression) -> Trouble {
-    let (left, right) = (left.kind, right.kind);
+fn mismatch(position: Position, (left, right): (Kind, Kind)) -> Trouble {
     let hint = match (left, right) {
         (Kind::Decimal, Kind::Double) | (Kind::Double, Kind::Decimal) => {
             ": a double is not exact; say decimal(…) or double(…)".to_owned()

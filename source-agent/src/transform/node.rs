@@ -326,6 +326,7 @@ pub(super) fn result_kind(operator: Operator, left: Kind, right: Kind) -> Option
     })
 }
 
+#[cfg(test)]
 pub(super) fn kind_of(value: &Value) -> Kind {
     match value {
         Value::Null => Kind::Null,

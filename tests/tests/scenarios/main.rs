@@ -67,6 +67,7 @@ mod sync_command;
 mod synchronize;
 mod telemetry;
 mod throttle;
+mod transform;
 mod updated_tasks;
 mod versions;
 mod wan;

@@ -45,16 +45,16 @@ pub(super) static ALL: &[Function] = &[
         }
         _ => Err(MISMATCH),
     }),
-    function("extract", &[FIELD, TIMESTAMP], Kind::Decimal, |arguments| extract(arguments)),
-    function("extract", &[FIELD, DATE_TIME], Kind::Decimal, |arguments| extract(arguments)),
-    function("extract", &[FIELD, DATE], Kind::Decimal, |arguments| extract(arguments)),
+    function("extract", &[FIELD, TIMESTAMP], Kind::Decimal, extract),
+    function("extract", &[FIELD, DATE_TIME], Kind::Decimal, extract),
+    function("extract", &[FIELD, DATE], Kind::Decimal, extract),
     function("extract", &[FIELD, INTERVAL], Kind::Decimal, |arguments| match arguments {
         [Value::Text(field), Value::Interval(interval)] => of_interval(field, *interval),
         _ => Err(MISMATCH),
     }),
-    function("format_time", &[TIMESTAMP, TEXT], Kind::Text, |arguments| format(arguments)),
-    function("format_time", &[DATE_TIME, TEXT], Kind::Text, |arguments| format(arguments)),
-    function("format_time", &[DATE, TEXT], Kind::Text, |arguments| format(arguments)),
+    function("format_time", &[TIMESTAMP, TEXT], Kind::Text, format),
+    function("format_time", &[DATE_TIME, TEXT], Kind::Text, format),
+    function("format_time", &[DATE, TEXT], Kind::Text, format),
 ];
 
 const OUT_OF_RANGE: &str = "the timestamp is out of range";
