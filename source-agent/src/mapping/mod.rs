@@ -28,7 +28,6 @@ use strait_postgres::catalog::{covers, laid_over, options_of};
 use strait_proto::v1::{self, NameCase, TableName};
 
 use crate::transform::{Needs, Program, TransformText};
-pub(crate) use check::check;
 
 pub(crate) use check::check;
 pub(crate) use columns::ColumnMap;

@@ -105,7 +105,10 @@ impl Decimal {
 
     pub(super) fn add(&self, other: &Self) -> Result<Self, Fault> {
         match (self, other) {
-            (Self::Finite(left), Self::Finite(right)) => Self::bounded(left + right),
+            (Self::Finite(left), Self::Finite(right)) => {
+                let (left, right, scale) = aligned(left, right);
+                Self::bounded(BigDecimal::new(left + right, scale))
+            }
             (Self::NaN, _) | (_, Self::NaN) => Ok(Self::NaN),
             (Self::Infinity, Self::NegativeInfinity) | (Self::NegativeInfinity, Self::Infinity) => {
                 Ok(Self::NaN)
@@ -117,7 +120,10 @@ impl Decimal {
     pub(super) fn multiply(&self, other: &Self) -> Result<Self, Fault> {
         match (self, other) {
             (Self::Finite(left), Self::Finite(right)) => {
-                let product = left * right;
+                // The crate's own product by one has another scale.
+                let ((left, left_scale), (right, right_scale)) =
+                    (left.as_bigint_and_exponent(), right.as_bigint_and_exponent());
+                let product = BigDecimal::new(left * right, left_scale + right_scale);
                 Self::bounded(if product.fractional_digit_count() > SCALE_MAX {
                     product.with_scale_round(SCALE_MAX, RoundingMode::HalfUp)
                 } else {
@@ -152,8 +158,7 @@ impl Decimal {
             (Self::NaN, _) | (_, Self::NaN) => Ok(Self::NaN),
             _ if other.is_zero() => Err("division by zero"),
             (Self::Finite(left), Self::Finite(right)) => {
-                let scale = left.fractional_digit_count().max(right.fractional_digit_count());
-                let (left, right) = (unscaled(left, scale), unscaled(right, scale));
+                let (left, right, scale) = aligned(left, right);
                 Ok(Self::Finite(BigDecimal::new(left % right, scale)))
             }
             (Self::Finite(_), _) => Ok(self.clone()),
@@ -191,15 +196,16 @@ impl Decimal {
     }
 }
 
-/// As an integer of so many digits after the point, which are no fewer than it has.
-fn unscaled(value: &BigDecimal, scale: i64) -> BigInt {
-    value.with_scale(scale).into_bigint_and_scale().0
+/// Both as integers of the same number of digits after the point, of which neither has more.
+fn aligned(left: &BigDecimal, right: &BigDecimal) -> (BigInt, BigInt, i64) {
+    let scale = left.fractional_digit_count().max(right.fractional_digit_count());
+    let unscaled = |value: &BigDecimal| value.with_scale(scale).into_bigint_and_scale().0;
+    (unscaled(left), unscaled(right), scale)
 }
 
 /// Half away from zero.
 fn quotient(left: &BigDecimal, right: &BigDecimal, scale: i64) -> BigDecimal {
-    let common = left.fractional_digit_count().max(right.fractional_digit_count());
-    let (dividend, divisor) = (unscaled(left, common), unscaled(right, common));
+    let (dividend, divisor, _) = aligned(left, right);
     let power = BigInt::from(10).pow(u32::try_from(scale).unwrap_or_default());
     let dividend = dividend * power;
     let (mut quotient, rest) = (&dividend / &divisor, &dividend % &divisor);
@@ -260,7 +266,17 @@ mod tests {
         // As PostgreSQL 15 answers.
         for (left, operator, right, result) in [
             ("1.10", '+', "2.1", "3.20"),
+            ("1.10", '+', "0.000", "1.100"),
+            ("0.00000000000000000000", '+', "1", "1.00000000000000000000"),
+            ("1.10", '+', "-1.1", "0.00"),
             ("1.10", '*', "2.1", "2.310"),
+            ("2.50", '*', "1", "2.50"),
+            ("1.00", '*', "100", "100.00"),
+            ("1", '*', "100", "100"),
+            ("0.00", '*', "1.5", "0.000"),
+            ("100", '/', "1.0", "100.0000000000000000"),
+            ("0", '/', "7", "0.00000000000000000000"),
+            ("7.50", '%', "1", "0.50"),
             ("1", '/', "3", "0.33333333333333333333"),
             ("10", '/', "4", "2.5000000000000000"),
             ("100000", '/', "3", "33333.333333333333"),
@@ -296,6 +312,11 @@ mod tests {
             ("1.005", 2, "1.01"),
             ("1.5", 3, "1.500"),
             ("1250", -2, "1300"),
+            ("40", -2, "0"),
+            ("0", 2, "0.00"),
+            ("0.000", 1, "0.0"),
+            ("-0.001", 2, "0.00"),
+            ("99.995", 2, "100.00"),
         ] {
             assert_eq!(decimal(value).round(digits).unwrap().text(), result);
         }
