@@ -96,7 +96,7 @@ impl Reader {
         let obstacle = match self.slot.copy(position_lsn).await? {
             Copied::Slot(copy) => {
                 let (slot, forward, chooser) = (&self.slot, &mut self.forward, &mut self.chooser);
-                return CatchUp { slot, forward, chooser }.run(copy).await;
+                return CatchUp { slot, forward, chooser }.run(*copy).await;
             }
             Copied::NoSlotFree => "has no free replication slot (max_replication_slots) for it",
             Copied::WaitsForStandbys => {

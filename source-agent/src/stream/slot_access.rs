@@ -32,7 +32,7 @@ pub(super) struct SlotAccess {
 
 /// What became of copying a slot.
 pub(super) enum Copied {
-    Slot(SlotCopy),
+    Slot(Box<SlotCopy>),
     /// The source has as many slots as it may.
     NoSlotFree,
     /// Nothing may be read that the source's standbys have not flushed: only a walsender waits for them.
@@ -83,7 +83,7 @@ impl SlotAccess {
             Err(error) if error.sqlstate() == Some(&SqlState::CONFIGURATION_LIMIT_EXCEEDED) => {
                 Ok(Copied::NoSlotFree)
             }
-            copied => copied.during("copy the replication slot").map(Copied::Slot),
+            copied => Ok(Copied::Slot(Box::new(copied.during("copy the replication slot")?))),
         }
     }
 
