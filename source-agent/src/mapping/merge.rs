@@ -32,13 +32,10 @@ pub(super) fn groups(model: &v1::SchemaModel) -> Vec<Vec<&v1::Table>> {
 pub(super) fn followers(mapping: &Mapping, source: &v1::SchemaModel) -> BTreeSet<u32> {
     let mut first: BTreeMap<(String, String), u32> = BTreeMap::new();
     let mut followers = BTreeSet::new();
-    for table in &source.tables {
-        let name = table.table_name();
-        if mapping.options(&name).merge {
-            let TableName { schema, name } = mapping.target(&name);
-            if *first.entry((schema, name)).or_insert(table.table_id) != table.table_id {
-                followers.insert(table.table_id);
-            }
+    for table in mapping.merging(source) {
+        let TableName { schema, name } = mapping.target(&table.table_name());
+        if *first.entry((schema, name)).or_insert(table.table_id) != table.table_id {
+            followers.insert(table.table_id);
         }
     }
     followers
@@ -46,19 +43,18 @@ pub(super) fn followers(mapping: &Mapping, source: &v1::SchemaModel) -> BTreeSet
 
 impl Mapping {
     /// The tables that are to be merged.
+    fn merging<'a>(&self, source: &'a v1::SchemaModel) -> impl Iterator<Item = &'a v1::Table> {
+        source.tables.iter().filter(|table| self.options(&table.table_name()).merge)
+    }
+
+    /// Their names.
     pub(super) fn merged(&self, source: &v1::SchemaModel) -> BTreeSet<Name> {
-        let merged = source.tables.iter().filter(|table| self.options(&table.table_name()).merge);
-        merged.map(|table| (table.schema.clone(), table.name.clone())).collect()
+        self.merging(source).map(|table| (table.schema.clone(), table.name.clone())).collect()
     }
 
     /// Marks the tables that may share their target, and leaves to the first of each what belongs to the target alone.
     pub(super) fn merge(&self, source: &v1::SchemaModel, tables: &mut [v1::Table]) {
-        let merged: BTreeSet<u32> = source
-            .tables
-            .iter()
-            .filter(|table| self.options(&table.table_name()).merge)
-            .map(|table| table.table_id)
-            .collect();
+        let merged: BTreeSet<u32> = self.merging(source).map(|table| table.table_id).collect();
         let followers = followers(self, source);
         for table in tables.iter_mut().filter(|table| merged.contains(&table.table_id)) {
             table.merged = true;
@@ -84,8 +80,7 @@ pub(super) async fn check(
     mapped: &Mapped,
 ) -> Result<Option<PrecheckItem>, Error> {
     const NAME: &str = "source.merge";
-    let merging: Vec<&v1::Table> =
-        source.tables.iter().filter(|table| mapping.options(&table.table_name()).merge).collect();
+    let merging: Vec<&v1::Table> = mapping.merging(source).collect();
     if merging.is_empty() {
         return Ok(None);
     }
